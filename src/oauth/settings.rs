@@ -1,0 +1,49 @@
+//! What one client needs to know about its token endpoint.
+
+use std::time::Duration;
+
+use url::Url;
+
+use super::{ClientAuth, Transport};
+use crate::secret::SecretSource;
+
+/// Settings of one token endpoint client. Two that are equal make the same requests.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Settings {
+    /// Token endpoint.
+    pub token_url: Url,
+    /// The OAuth `client_id`.
+    pub client_id: Box<str>,
+    /// Where the secret is read from, at each attempt.
+    pub client_secret: SecretSource,
+    /// How the client authenticates.
+    pub auth: ClientAuth,
+    /// `scope`, space separated; `None`: the parameter is not sent.
+    pub scope: Option<Box<str>>,
+    /// `audience`, as Auth0 and others want it.
+    pub audience: Option<Box<str>>,
+    /// `resource` (RFC 8707), one parameter for each.
+    pub resource: Box<[Box<str>]>,
+    /// Further form fields, in the order they are sent.
+    pub parameters: Box<[(Box<str>, Box<str>)]>,
+    /// The authentication scheme to use, whatever `token_type` the issuer answers.
+    pub token_type: Option<Box<str>>,
+    /// The unit of `expires_in`.
+    pub expires_in_unit: LifetimeUnit,
+    /// A field that tells the end of life as a point in time, for issuers without `expires_in`.
+    pub expires_at_field: Option<Box<str>>,
+    /// How the connection is made.
+    pub transport: Transport,
+    /// Limit of one whole attempt: reading the secret, connecting, sending, reading the answer.
+    pub attempt_timeout: Duration,
+}
+
+/// The unit of `expires_in`. RFC 6749 says seconds; some issuers send milliseconds.
+#[derive(Clone, Copy, Debug, Default, PartialEq, Eq)]
+pub enum LifetimeUnit {
+    /// As RFC 6749 section 5.1 says.
+    #[default]
+    Seconds,
+    /// As some issuers do.
+    Milliseconds,
+}

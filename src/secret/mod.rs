@@ -1,0 +1,59 @@
+//! Where client secrets live. Read at each attempt, never kept, so that rotation needs nothing but a new value.
+
+pub mod env;
+pub mod file;
+
+use std::{fmt, path::Path};
+
+use crate::sensitive::Sensitive;
+
+/// Where one secret is read from.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretSource {
+    /// An environment variable of the daemon.
+    Env(Box<str>),
+    /// A file; one line ending at its end is not part of the secret.
+    File(Box<Path>),
+}
+
+impl SecretSource {
+    /// Reads the secret.
+    ///
+    /// # Errors
+    /// [`SecretError`] with what is wrong and what to do, if it cannot be read or is not a usable secret.
+    pub async fn read(&self) -> Result<Sensitive, SecretError> {
+        match self {
+            Self::Env(name) => env::read(name),
+            Self::File(path) => file::read(path).await,
+        }
+    }
+
+    /// A number that changes when the secret may have changed. Does not read the secret.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        match self {
+            Self::Env(_) => 0,
+            Self::File(path) => file::revision(path),
+        }
+    }
+}
+
+/// A secret cannot be read: where, what is wrong, and what to do.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct SecretError(Box<str>);
+
+impl SecretError {
+    /// Wraps a message, which must not contain the secret.
+    #[must_use]
+    pub fn new(message: impl Into<Box<str>>) -> Self {
+        Self(message.into())
+    }
+}
+
+impl fmt::Display for SecretError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(&self.0)
+    }
+}
+
+impl std::error::Error for SecretError {}

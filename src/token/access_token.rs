@@ -1,0 +1,160 @@
+//! A token: as the issuer gave it, and as the broker serves it.
+
+use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
+
+use crate::{
+    moment::{BootTime, Moment},
+    sensitive::Sensitive,
+};
+
+/// What the issuer answered, before the broker judges it.
+#[derive(Clone, Debug)]
+pub struct Issued {
+    /// The access token.
+    pub value: Sensitive,
+    /// The authentication scheme, normally `Bearer`.
+    pub token_type: Cow<'static, str>,
+    /// The granted scope (RFC 6749 section 3.3), if the issuer said it.
+    pub scope: Option<Box<str>>,
+    /// `expires_in` as answered; `None` when missing, null, zero, negative or unreadable.
+    pub expires_in: Option<Duration>,
+    /// Time from the issuer's now until the JWT's `exp`, if the token is a readable JWT. Zero when it is past.
+    pub jwt_lifetime: Option<Duration>,
+    /// The issuer's hint when to refresh (`refresh_in`).
+    pub refresh_in: Option<Duration>,
+    /// Which of several secrets worked, from 1; 0 when no secret was used.
+    pub secret_in_use: u8,
+    /// What was odd about the answer and which key to set, for a person.
+    pub oddities: Vec<Box<str>>,
+}
+
+/// Tells two tokens of a client apart; opaque to callers and safe to log.
+///
+/// The epoch is drawn at random for each start of a client's refresher, so that an id from before a restart
+/// never meets a new token by accident; the serial rises with each new token. Neither says anything about the
+/// token's value.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, Hash)]
+pub struct TokenId {
+    /// Random for each start.
+    pub epoch: u64,
+    /// Rises with each new token value.
+    pub serial: u64,
+}
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(f, "{:016x}-{}", self.epoch, self.serial)
+    }
+}
+
+impl FromStr for TokenId {
+    type Err = BadTokenId;
+
+    fn from_str(text: &str) -> Result<Self, BadTokenId> {
+        let (epoch, serial) = text.split_once('-').ok_or(BadTokenId)?;
+        let digits = |part: &str, known: fn(&u8) -> bool| !part.is_empty() && part.as_bytes().iter().all(known);
+        if epoch.len() != 16 || !digits(epoch, u8::is_ascii_hexdigit) || !digits(serial, u8::is_ascii_digit) {
+            return Err(BadTokenId);
+        }
+        Ok(Self {
+            epoch: u64::from_str_radix(epoch, 16).map_err(|_| BadTokenId)?,
+            serial: serial.parse().map_err(|_| BadTokenId)?,
+        })
+    }
+}
+
+/// The text was never a token id of this broker.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub struct BadTokenId;
+
+impl fmt::Display for BadTokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("not a token id; pass the `id` of a token as it came")
+    }
+}
+
+impl std::error::Error for BadTokenId {}
+
+/// A token as the broker serves it: stamped by the refresher, immutable, shared.
+#[derive(Debug)]
+pub struct AccessToken {
+    /// Tells it from other tokens.
+    pub id: TokenId,
+    /// Which successful request of its client brought or confirmed it. Unlike the id's serial it also rises
+    /// when the issuer returns the same token again.
+    pub generation: u64,
+    /// The access token.
+    pub value: Sensitive,
+    /// The authentication scheme.
+    pub token_type: Cow<'static, str>,
+    /// The granted scope; empty when the issuer did not say.
+    pub scope: Box<str>,
+    /// When the request that brought it was sent. Life counts from here, which errs on the safe side.
+    pub sent: Moment,
+    /// How long it lives from `sent`.
+    pub lifetime: Duration,
+}
+
+impl AccessToken {
+    /// The end of its life on the boot-time clock.
+    #[must_use]
+    pub fn expires_at(&self) -> BootTime {
+        self.sent.boot.plus(self.lifetime)
+    }
+
+    /// How long it is still valid: the shorter of what the two clocks say, zero when it has expired.
+    ///
+    /// The boot-time clock alone would miss a pause that it does not count; the wall clock alone would be
+    /// fooled by being set back.
+    #[must_use]
+    pub fn remaining(&self, now: Moment) -> Duration {
+        let by_boot = self.expires_at().since(now.boot);
+        let by_wall = (self.sent.wall + self.lifetime).duration_since(now.wall).unwrap_or_default();
+        by_boot.min(by_wall)
+    }
+
+    /// How old it is.
+    #[must_use]
+    pub fn age(&self, now: Moment) -> Duration {
+        now.boot.since(self.sent.boot)
+    }
+}
+
+#[cfg(test)]
+mod tests {
+    use std::time::SystemTime;
+
+    use super::*;
+
+    #[test]
+    fn ids_survive_text() {
+        let id = TokenId { epoch: 0xfeed, serial: 12 };
+        assert_eq!(id.to_string(), "000000000000feed-12");
+        assert_eq!("000000000000feed-12".parse(), Ok(id));
+        for bad in ["", "x", "feed-12", "000000000000feed-", "000000000000feed-+2", "00000000000+feed-2", "-"] {
+            assert_eq!(bad.parse::<TokenId>(), Err(BadTokenId), "{bad}");
+        }
+    }
+
+    #[test]
+    fn remaining_believes_the_more_pessimistic_clock() {
+        let at = |boot, wall| Moment {
+            boot: BootTime::after_boot(Duration::from_secs(boot)),
+            wall: SystemTime::UNIX_EPOCH + Duration::from_secs(wall),
+        };
+        let token = AccessToken {
+            id: TokenId { epoch: 1, serial: 1 },
+            generation: 1,
+            value: Sensitive::new("t"),
+            token_type: Cow::Borrowed("Bearer"),
+            scope: "".into(),
+            sent: at(100, 1_000),
+            lifetime: Duration::from_secs(60),
+        };
+        assert_eq!(token.remaining(at(110, 1_010)), Duration::from_secs(50));
+        assert_eq!(token.remaining(at(110, 1_055)), Duration::from_secs(5), "paused without boot time");
+        assert_eq!(token.remaining(at(110, 500)), Duration::from_secs(50), "wall clock set back");
+        assert_eq!(token.remaining(at(160, 1_010)), Duration::ZERO, "expired by boot time");
+        assert_eq!(token.remaining(at(110, 9_999)), Duration::ZERO, "expired by wall time");
+    }
+}

@@ -1,0 +1,24 @@
+//! The one seam between the engine and the world that issues tokens.
+
+use std::{future::Future, pin::Pin};
+
+use super::{Failure, Issued};
+
+/// The outcome of one attempt, on its way.
+///
+/// Boxed so that an idle client does not carry the state of a request it is not making.
+pub type Fetching<'a> = Pin<Box<dyn Future<Output = Result<Issued, Failure>> + Send + 'a>>;
+
+/// Something that can be asked for a new token.
+pub trait TokenSource: Send + Sync + 'static {
+    /// Makes one attempt.
+    ///
+    /// It ends within the attempt's time limit, whatever the other side does. On failure nothing is kept; the
+    /// next attempt starts afresh and reads the secret again.
+    fn fetch(&self) -> Fetching<'_>;
+
+    /// A number that changes when the credentials change, read without side effects.
+    ///
+    /// A client whose credentials were refused is tried again at once when it does.
+    fn revision(&self) -> u64;
+}
