@@ -6,10 +6,7 @@ use prost::Message as _;
 
 fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
-    let files = [
-        "bearerd/v1/admin.proto",
-        "bearerd/v1/token_broker.proto",
-    ];
+    let files = ["bearerd/v1/admin.proto", "bearerd/v1/token_broker.proto"];
     let descriptors = protox::compile(files, ["proto"])?;
     let out = PathBuf::from(env::var("OUT_DIR")?);
     // Served by reflection, and by `include_bytes!` in src/pb.rs.

@@ -1,1 +1,20 @@
 //! The only door to generated protobuf code.
+
+/// The broker's own API, package `bearerd.v1`.
+#[expect(missing_docs, reason = "generated code is documented in proto/")]
+#[allow(
+    clippy::pedantic,
+    clippy::indexing_slicing,
+    unreachable_pub,
+    unused_qualifications,
+    reason = "generated code; which lints it trips changes with the generator"
+)]
+pub mod v1 {
+    tonic::include_proto!("bearerd.v1");
+}
+
+/// `grpc.health.v1`.
+pub use tonic_health::pb as health;
+
+/// Descriptors of the broker's own API, for reflection.
+pub const DESCRIPTORS: &[u8] = include_bytes!(concat!(env!("OUT_DIR"), "/bearerd.bin"));

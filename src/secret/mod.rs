@@ -1,7 +1,7 @@
 //! Where client secrets live. Read at each attempt, never kept, so that rotation needs nothing but a new value.
 
-pub mod env;
-pub mod file;
+mod env;
+mod file;
 
 use std::{fmt, path::Path};
 
@@ -57,3 +57,18 @@ impl fmt::Display for SecretError {
 }
 
 impl std::error::Error for SecretError {}
+
+/// Whether a text can be a client secret at all; if not, what is wrong and what to do.
+fn usable(secret: &str) -> Result<(), &'static str> {
+    if secret.is_empty() {
+        return Err("is empty; set it to the client secret");
+    }
+    if secret.starts_with('\u{feff}') {
+        return Err("starts with a byte order mark, which would become part of the secret; save it without one");
+    }
+    if secret.chars().any(char::is_control) {
+        // Nearly always a second line, which the issuer would answer with an unexplained `invalid_client`.
+        return Err("holds a line break or another control character; it must be the client secret and nothing else");
+    }
+    Ok(())
+}

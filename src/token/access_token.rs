@@ -76,7 +76,7 @@ impl fmt::Display for BadTokenId {
 impl std::error::Error for BadTokenId {}
 
 /// A token as the broker serves it: stamped by the refresher, immutable, shared.
-#[derive(Debug)]
+#[derive(Debug, PartialEq, Eq)]
 pub struct AccessToken {
     /// Tells it from other tokens.
     pub id: TokenId,

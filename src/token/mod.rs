@@ -8,14 +8,16 @@ pub mod lifetime;
 pub mod name;
 pub mod policy;
 pub mod request_header;
+pub mod schedule;
 pub mod snapshot;
 pub mod source;
 
 pub use access_token::{AccessToken, Issued, TokenId};
 pub use failure::{Failure, FailureKind};
-pub use judge::{Ask, Refused, Rejection, Verdict};
+pub use judge::{Ask, Refused, Rejection, Verdict, Waiting, Wish};
 pub use name::ClientName;
 pub use policy::RefreshPolicy;
 pub use request_header::{HeaderValueRule, RequestHeader};
+pub use schedule::{Asked, Cause, Step};
 pub use snapshot::{ClientState, FailureRecord, Snapshot};
 pub use source::TokenSource;

@@ -1,0 +1,50 @@
+//! `[clients.NAME]`: one client, from the parts that its sections give.
+
+use std::sync::Arc;
+
+use super::{access, endpoint, headers, refresh, shared::Shared};
+use crate::config::{
+    ClientSettings,
+    reader::{Keys, Node},
+};
+
+/// Reads a client. `None` only if something was reported.
+pub(super) fn check(node: &Node<'_>, shared: &mut Shared) -> Option<ClientSettings> {
+    let table = node.table(&KEYS);
+    let required = table.key("required").flag().unwrap_or(true);
+    let policy = access::check(&table.key("allow"), shared);
+    let refresh = refresh::check(&table, shared);
+    let request_headers = headers::check(&table.key("request_headers"), shared);
+    let endpoint = Arc::new(endpoint::check(&table, shared)?);
+    Some(ClientSettings { required, policy, refresh, request_headers, endpoint })
+}
+
+pub(super) const KEYS: Keys = Keys {
+    known: &[
+        "allow",
+        "allow_http",
+        "assumed_lifetime",
+        "audience",
+        "auth_method",
+        "basic_encoding",
+        "budget",
+        "client_id",
+        "client_secret",
+        "expires_at_field",
+        "expires_in_unit",
+        "idle_after",
+        "parameters",
+        "prefetch",
+        "proxy",
+        "refresh",
+        "request_headers",
+        "required",
+        "resource",
+        "scope",
+        "timeouts",
+        "tls",
+        "token_type",
+        "token_url",
+    ],
+    planned: &["client_certificate", "issuer"],
+};

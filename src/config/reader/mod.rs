@@ -1,0 +1,217 @@
+//! Typed access to the merged tree, which reports what is wrong and notices keys that nobody knows.
+//!
+//! A [`Node`] is a key, written or not. Asked for a type that its value does not have, it reports that and answers
+//! `None`, as it does for a key that is not there; the caller goes on with the default, so that one reading finds
+//! every problem. Values from the environment are text, and are read as the type that is asked for.
+
+mod scalar;
+
+use config::{Map, Value, ValueKind};
+
+use super::{environment, problem::Report};
+
+/// The keys of one kind of table.
+pub(super) struct Keys {
+    /// Those that mean something.
+    pub(super) known: &'static [&'static str],
+    /// Those that a later version will understand, refused with an answer that says so.
+    pub(super) planned: &'static [&'static str],
+}
+
+/// A key of the configuration, written or not.
+#[derive(Clone, Copy)]
+pub(super) struct Node<'a> {
+    report: &'a Report,
+    parent: Option<&'a Node<'a>>,
+    step: Step<'a>,
+    value: Option<&'a Value>,
+}
+
+/// A table whose keys are fixed; an empty one if it was not written.
+pub(super) struct Table<'a> {
+    node: Node<'a>,
+    entries: Option<&'a Map<String, Value>>,
+    keys: &'static Keys,
+}
+
+/// How a node is reached from its parent.
+#[derive(Clone, Copy)]
+enum Step<'a> {
+    Item(usize),
+    Key(&'a str),
+}
+
+impl<'a> Node<'a> {
+    /// The whole tree.
+    pub(super) fn root(report: &'a Report, value: &'a Value) -> Self {
+        Self { report, parent: None, step: Step::Key(""), value: Some(value) }
+    }
+
+    /// Whether the key was written.
+    pub(super) fn is_set(&self) -> bool {
+        self.value.is_some()
+    }
+
+    pub(super) fn is_list(&self) -> bool {
+        self.value.is_some_and(|value| matches!(value.kind, ValueKind::Array(_)))
+    }
+
+    pub(super) fn is_table(&self) -> bool {
+        self.value.is_some_and(|value| matches!(value.kind, ValueKind::Table(_)))
+    }
+
+    /// Reports the key if it was not written.
+    pub(super) fn required(self, remedy: &str) -> Self {
+        if !self.is_set() {
+            self.problem("is missing", remedy);
+        }
+        self
+    }
+
+    /// Reports this key.
+    pub(super) fn problem(&self, message: &str, remedy: &str) {
+        self.report.add(self.file(), &self.path(), message, remedy);
+    }
+
+    /// A table with fixed keys. Reports the ones it does not know.
+    pub(super) fn table(&self, keys: &'static Keys) -> Table<'a> {
+        let table = Table { node: *self, entries: self.entries_of_table(), keys };
+        table.report_unknown();
+        table
+    }
+
+    /// The entries of a table whose keys are names, sorted by name.
+    pub(super) fn named(&'a self) -> Vec<(&'a str, Node<'a>)> {
+        let entries = self.entries_of_table().into_iter().flatten();
+        let mut named: Vec<_> =
+            entries.map(|(name, value)| (name.as_str(), self.child(Step::Key(name), Some(value)))).collect();
+        named.sort_unstable_by_key(|(name, _)| *name);
+        named
+    }
+
+    /// The entries of a list.
+    pub(super) fn items(&'a self) -> Vec<Node<'a>> {
+        match self.value.map(|value| &value.kind) {
+            None => Vec::new(),
+            Some(ValueKind::Array(items)) => {
+                items.iter().enumerate().map(|(index, item)| self.child(Step::Item(index), Some(item))).collect()
+            }
+            Some(_) => {
+                self.wrong("a list", "write [ … ]");
+                Vec::new()
+            }
+        }
+    }
+
+    fn entries_of_table(&self) -> Option<&'a Map<String, Value>> {
+        let value = self.value?;
+        if let ValueKind::Table(entries) = &value.kind {
+            return Some(entries);
+        }
+        self.wrong("a table", "write { key = value } or a [table] of its own");
+        None
+    }
+
+    fn child(&'a self, step: Step<'a>, value: Option<&'a Value>) -> Self {
+        // The library has a value for nothing, which TOML cannot write.
+        let value = value.filter(|value| value.kind != ValueKind::Nil);
+        Self { report: self.report, parent: Some(self), step, value }
+    }
+
+    fn wrong(&self, wanted: &str, remedy: &str) {
+        let found = match self.value.map(|value| &value.kind) {
+            None | Some(ValueKind::Nil) => "missing",
+            Some(ValueKind::Array(_)) => "a list",
+            Some(ValueKind::Boolean(_)) => "a boolean",
+            Some(ValueKind::String(_)) => "a string",
+            Some(ValueKind::Table(_)) => "a table",
+            Some(_) => "a number",
+        };
+        self.problem(&format!("is {found}, not {wanted}"), remedy);
+    }
+
+    fn is_from_environment(&self) -> bool {
+        self.value.and_then(Value::origin) == Some(environment::ORIGIN)
+    }
+
+    /// Where the key was written; for one that was not, where its neighbours were. Merging keeps the origin of
+    /// values, but not of tables. What lies above a client belongs to other clients, so the search ends there.
+    fn file(&self) -> &'a str {
+        let above = self.parent.filter(|parent| parent.depth() >= DEPTH_OF_A_CLIENT);
+        let here = self.value.and_then(origin);
+        here.or_else(|| above.map(Node::file)).unwrap_or_else(|| self.report.main_file())
+    }
+
+    fn depth(&self) -> usize {
+        self.parent.map_or(0, |parent| parent.depth() + 1)
+    }
+
+    fn path(&self) -> String {
+        let above = self.parent.map(Node::path).unwrap_or_default();
+        match self.step {
+            Step::Item(index) => format!("{above}[{index}]"),
+            Step::Key(_) if self.parent.is_none() => above,
+            Step::Key(key) if above.is_empty() => quoted(key),
+            Step::Key(key) => format!("{above}.{}", quoted(key)),
+        }
+    }
+}
+
+impl Table<'_> {
+    /// One of the table's known keys.
+    pub(super) fn key(&self, name: &'static str) -> Node<'_> {
+        debug_assert!(self.keys.known.contains(&name), "{name} is not in the list of known keys");
+        self.node.child(Step::Key(name), self.entries.and_then(|entries| entries.get(name)))
+    }
+
+    /// Whether nothing at all is written in it.
+    pub(super) fn is_empty(&self) -> bool {
+        self.entries.is_none_or(Map::is_empty)
+    }
+
+    /// Reports the table itself.
+    pub(super) fn problem(&self, message: &str, remedy: &str) {
+        self.node.problem(message, remedy);
+    }
+
+    fn report_unknown(&self) {
+        let Keys { known, planned } = self.keys;
+        for (name, value) in self.entries.into_iter().flatten() {
+            let node = self.node.child(Step::Key(name), Some(value));
+            if planned.contains(&name.as_str()) {
+                node.problem("is not supported by this version", "remove it");
+            } else if !known.contains(&name.as_str()) {
+                node.problem("is not a known key", &instead_of(name, known));
+            }
+        }
+    }
+}
+
+/// The file of a value, or of the value within it that comes first by name.
+fn origin(value: &Value) -> Option<&str> {
+    value.origin().or_else(|| match &value.kind {
+        ValueKind::Table(entries) => {
+            let origins = entries.iter().filter_map(|(name, value)| Some((name, origin(value)?)));
+            origins.min_by_key(|(name, _)| *name).map(|(_, origin)| origin)
+        }
+        _ => None,
+    })
+}
+
+/// What to write instead of a word: the nearest known one, else any of them.
+fn instead_of(word: &str, known: &[&str]) -> String {
+    let near = known.iter().map(|known| (strsim::osa_distance(word, known), known)).min();
+    match near {
+        Some((distance, nearest)) if distance <= 1.max(nearest.len() / 3) => format!("did you mean {nearest:?}?"),
+        _ => format!("known here: {}", known.join(", ")),
+    }
+}
+
+/// A key as TOML writes it.
+fn quoted(key: &str) -> String {
+    let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
+    if !key.is_empty() && key.bytes().all(bare) { key.to_owned() } else { format!("{key:?}") }
+}
+
+/// The root is at 0, `clients` at 1, `clients.NAME` at 2.
+const DEPTH_OF_A_CLIENT: usize = 2;

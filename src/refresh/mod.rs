@@ -1,0 +1,17 @@
+//! The engine: one task per client is the only writer of its snapshot; everybody else reads.
+//!
+//! It has never heard of OAuth, of callers' connections or of configuration. A thousand callers cost one request
+//! because there is one writer, not because there is a lock.
+
+pub mod handle;
+pub mod refresher;
+pub mod registry;
+pub mod suspend;
+mod transition;
+pub mod wishes;
+
+pub use handle::{Given, Handle};
+pub use refresher::{Refresher, Terms};
+pub use registry::{Authorized, Denied, Entry, Registry, Status};
+pub use suspend::{ClockWatch, Jolt};
+pub use wishes::Wishes;

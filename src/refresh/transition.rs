@@ -1,0 +1,62 @@
+//! One log line for each change of a client's state, and none otherwise.
+
+use crate::{
+    moment::Moment,
+    token::{ClientName, ClientState, FailureKind, Snapshot},
+};
+
+/// What the log was told last.
+#[derive(Clone, Copy, Debug)]
+pub(super) struct Transition {
+    state: ClientState,
+    reason: Option<FailureKind>,
+}
+
+impl Transition {
+    pub(super) fn new(idle: bool) -> Self {
+        Self { state: if idle { ClientState::Idle } else { ClientState::Starting }, reason: None }
+    }
+
+    /// Logs the state if it is another one than before. Returns whether it is.
+    pub(super) fn tell(&mut self, name: &ClientName, snapshot: &Snapshot, spoiled: u64, now: Moment) -> bool {
+        let before = std::mem::replace(self, Self::of(snapshot, spoiled, now));
+        let state_changed = before.state != self.state;
+        if state_changed || (before.reason != self.reason && self.reason.is_some()) {
+            self.log(before.state, name, snapshot, now);
+        }
+        state_changed
+    }
+
+    fn of(snapshot: &Snapshot, spoiled: u64, now: Moment) -> Self {
+        Self {
+            state: snapshot.state(spoiled, now),
+            reason: snapshot.failure.as_ref().map(|record| record.failure.kind),
+        }
+    }
+
+    fn log(self, before: ClientState, name: &ClientName, snapshot: &Snapshot, now: Moment) {
+        let record = snapshot.failure.as_deref();
+        let reason = record.map(|record| record.failure.kind.reason());
+        let error = record.map(|record| &*record.failure.text);
+        let retry_in_s = snapshot.next_attempt_at.map(|at| at.since(now.boot).as_secs());
+        let token_id = snapshot.token.as_ref().map(|token| tracing::field::display(token.id));
+        let valid_for_s = snapshot.token.as_ref().map(|token| token.remaining(now).as_secs());
+        let (client, was, state) = (name.as_str(), before.word(), self.state.word());
+        match self.state {
+            ClientState::Fresh => {
+                tracing::info!(client, was, state, token_id, valid_for_s, "token is fresh");
+            }
+            ClientState::Degraded => {
+                tracing::warn!(
+                    client, was, state, reason, error, token_id, valid_for_s, retry_in_s,
+                    "refresh failed; the present token is still served"
+                );
+            }
+            ClientState::Unavailable | ClientState::Rejected => {
+                tracing::error!(client, was, state, reason, error, retry_in_s, "no usable token");
+            }
+            ClientState::Starting => tracing::info!(client, was, state, "requesting a token"),
+            ClientState::Idle => tracing::info!(client, was, state, "idle; the next caller starts a request"),
+        }
+    }
+}

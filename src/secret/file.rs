@@ -1,0 +1,202 @@
+//! A secret in a file, as systemd credentials, Kubernetes and configuration management deliver it.
+
+use std::{
+    fs::{File, OpenOptions},
+    hash::{DefaultHasher, Hash as _, Hasher as _},
+    io::{self, Read as _},
+    os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
+    path::Path,
+};
+
+use nix::fcntl::OFlag;
+use zeroize::Zeroizing;
+
+use super::{SecretError, usable};
+use crate::sensitive::Sensitive;
+
+/// Reads the secret that the file holds now; one line ending at its end is not part of it.
+///
+/// # Errors
+/// [`SecretError`] naming the path and the remedy: not there, not readable, not a regular file, larger than
+/// 64 KiB, or not one non-empty line of UTF-8.
+pub(super) async fn read(path: &Path) -> Result<Sensitive, SecretError> {
+    let owned = path.to_owned();
+    // One trip to the blocking pool with the plain file API: the runtime's own file type keeps a copy of what
+    // it reads in a buffer that nobody wipes.
+    match tokio::task::spawn_blocking(move || read_now(&owned)).await {
+        Ok(outcome) => outcome,
+        Err(_) => Err(wrong(path, "reading was interrupted; it is tried again")),
+    }
+}
+
+/// A number that changes whenever the file is replaced, written, appears, disappears or changes its permissions.
+///
+/// Made of metadata only: the file is not opened, so looking costs no access to the secret.
+pub(super) fn revision(path: &Path) -> u64 {
+    let Ok(found) = std::fs::metadata(path) else { return ABSENT };
+    let mut hasher = DefaultHasher::new();
+    (found.dev(), found.ino(), found.size()).hash(&mut hasher);
+    (found.mtime(), found.mtime_nsec(), found.ctime(), found.ctime_nsec()).hash(&mut hasher);
+    hasher.finish() | 1
+}
+
+fn read_now(path: &Path) -> Result<Sensitive, SecretError> {
+    let mut file = open(path).map_err(|error| wrong(path, &unreadable(&error)))?;
+    let about = file.metadata().map_err(|error| wrong(path, &unreadable(&error)))?;
+    if !about.is_file() {
+        return Err(wrong(path, "is not a regular file; name the file that holds the secret"));
+    }
+    let mut buffer = Zeroizing::new(vec![0; LIMIT + 1]);
+    let length = fill(&mut file, &mut buffer).map_err(|error| wrong(path, &unreadable(&error)))?;
+    if length > LIMIT {
+        return Err(wrong(path, "is larger than 64 KiB, so it is no client secret; name the right file"));
+    }
+    let content = buffer.get(..length).unwrap_or_default();
+    let text = std::str::from_utf8(content)
+        .map_err(|_| wrong(path, "is not UTF-8 text; write the client secret to it as one line of plain text"))?;
+    let secret = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
+    usable(secret).map_err(|problem| wrong(path, problem))?;
+    Ok(Sensitive::new(secret))
+}
+
+/// Opens without waiting for a writer, should the path be a FIFO, and without adopting a terminal.
+fn open(path: &Path) -> io::Result<File> {
+    let flags = OFlag::O_NONBLOCK | OFlag::O_NOCTTY;
+    OpenOptions::new().read(true).custom_flags(flags.bits()).open(path)
+}
+
+/// Reads until the end of the file or of the buffer. The buffer never grows, which would leave copies behind.
+fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
+    let mut length = 0;
+    loop {
+        match file.read(buffer.get_mut(length..).unwrap_or_default()) {
+            Ok(0) => return Ok(length),
+            Ok(more) => length += more,
+            Err(error) if error.kind() == io::ErrorKind::Interrupted => {}
+            Err(error) => return Err(error),
+        }
+    }
+}
+
+fn unreadable(error: &io::Error) -> String {
+    match error.kind() {
+        io::ErrorKind::NotFound => "does not exist; write the client secret to it".to_owned(),
+        io::ErrorKind::PermissionDenied => {
+            "must not be read by the user bearerd runs as; change its owner or mode".to_owned()
+        }
+        _ => format!("cannot be read: {error}"),
+    }
+}
+
+fn wrong(path: &Path, problem: &str) -> SecretError {
+    SecretError::new(format!("secret file {}: {problem}", path.display()))
+}
+
+/// More than any client secret, and less than would hurt.
+const LIMIT: usize = 64 * 1024;
+/// The revision of a file that is not there. Even, unlike that of any file.
+const ABSENT: u64 = 0;
+
+#[cfg(test)]
+mod tests {
+    use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Duration};
+
+    use super::*;
+
+    fn dir() -> tempfile::TempDir {
+        tempfile::tempdir().unwrap()
+    }
+
+    fn file(dir: &tempfile::TempDir, content: &[u8]) -> PathBuf {
+        let path = dir.path().join("secret");
+        fs::write(&path, content).unwrap();
+        path
+    }
+
+    async fn refusal(path: &Path) -> String {
+        read(path).await.unwrap_err().to_string()
+    }
+
+    #[tokio::test]
+    async fn exactly_one_line_ending_is_not_part_of_the_secret() {
+        let dir = dir();
+        for (content, secret) in [
+            ("hunter2", "hunter2"),
+            ("hunter2\n", "hunter2"),
+            ("hunter2\r\n", "hunter2"),
+            (" hunter 2 \n", " hunter 2 "),
+            ("p\u{e4}ss", "p\u{e4}ss"),
+        ] {
+            assert_eq!(read(&file(&dir, content.as_bytes())).await, Ok(Sensitive::new(secret)), "{content:?}");
+        }
+    }
+
+    #[tokio::test]
+    async fn what_cannot_be_a_secret_is_refused_without_showing_it() {
+        let dir = dir();
+        for (content, problem) in [
+            (&b""[..], "is empty"),
+            (b"\n", "is empty"),
+            (b"hunter2\n\n", "control character"),
+            (b"hunter2\nhunter3\n", "control character"),
+            (b"hunter2\r", "control character"),
+            (b"hun\0ter2", "control character"),
+            (b"\xef\xbb\xbfhunter2", "byte order mark"),
+            (b"hunter2\xff", "UTF-8"),
+        ] {
+            let path = file(&dir, content);
+            let text = refusal(&path).await;
+            assert!(text.contains(problem) && text.contains(path.to_str().unwrap()), "{content:?}: {text}");
+            assert!(!text.contains("hunter"), "{text}");
+        }
+    }
+
+    #[tokio::test]
+    async fn the_size_is_bounded() {
+        let dir = dir();
+        assert_eq!(read(&file(&dir, &[b'x'; LIMIT])).await.map(|secret| secret.len()), Ok(LIMIT));
+        assert!(refusal(&file(&dir, &[b'x'; LIMIT + 1])).await.contains("64 KiB"));
+        assert!(refusal(Path::new("/dev/zero")).await.contains("not a regular file"));
+    }
+
+    #[tokio::test]
+    async fn a_fifo_is_refused_and_does_not_hang() {
+        let dir = dir();
+        let path = dir.path().join("fifo");
+        nix::unistd::mkfifo(&path, nix::sys::stat::Mode::S_IRUSR).unwrap();
+        let text = tokio::time::timeout(Duration::from_secs(10), refusal(&path)).await.unwrap();
+        assert!(text.contains("not a regular file"), "{text}");
+    }
+
+    #[tokio::test]
+    async fn directories_and_missing_files_say_what_to_do() {
+        let dir = dir();
+        assert!(refusal(dir.path()).await.contains("not a regular file"));
+        assert!(refusal(&dir.path().join("gone")).await.contains("does not exist; write the client secret to it"));
+    }
+
+    #[test]
+    fn every_kind_of_change_changes_the_revision() {
+        let dir = dir();
+        let path = dir.path().join("secret");
+        let mut seen = vec![revision(&path)];
+        let mut look = |what: &str| {
+            let now = revision(&path);
+            assert_eq!(now, revision(&path), "reading it changes nothing");
+            assert_ne!(seen.last(), Some(&now), "{what}");
+            seen.push(now);
+        };
+        fs::write(&path, "one").unwrap();
+        look("appeared");
+        fs::write(&path, "longer").unwrap();
+        look("written");
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o400)).unwrap();
+        look("other mode");
+        fs::write(dir.path().join("new"), "longer").unwrap();
+        fs::rename(dir.path().join("new"), &path).unwrap();
+        look("replaced");
+        fs::remove_file(&path).unwrap();
+        look("disappeared");
+        assert_eq!(revision(&path), ABSENT);
+    }
+}

@@ -1,0 +1,168 @@
+//! The socket: made without ever removing anything but a stale socket.
+
+use std::{
+    fmt, fs, io,
+    os::unix::{
+        fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+        net::UnixStream,
+    },
+    path::{Path, PathBuf},
+};
+
+use nix::sys::{
+    socket::{getsockopt, sockopt::PeerCredentials},
+    stat::{Mode, umask},
+};
+use tokio::net::UnixListener;
+
+/// A listening socket; its file is removed when dropped, if it is still the same one.
+#[derive(Debug)]
+pub struct Listener {
+    socket: UnixListener,
+    path: PathBuf,
+    inode: (u64, u64),
+}
+
+impl Listener {
+    /// Binds `path` with the given mode. Makes the parent directory if only that is missing.
+    ///
+    /// # Errors
+    /// [`ListenError`] with what to do. Nothing was removed or overwritten then.
+    pub fn bind(path: &Path, mode: u32) -> Result<Self, ListenError> {
+        let fail = |trouble| ListenError { path: path.to_path_buf(), trouble };
+        prepare_directory(path).map_err(fail)?;
+        clear_stale(path).map_err(fail)?;
+        // Not connectable for anybody between bind and chmod.
+        let before = umask(Mode::from_bits_truncate(0o177));
+        let bound = UnixListener::bind(path);
+        umask(before);
+        let socket = bound.map_err(|error| fail(Trouble::Io("cannot be bound", error)))?;
+        fs::set_permissions(path, fs::Permissions::from_mode(mode))
+            .map_err(|error| fail(Trouble::Io("cannot be given its mode", error)))?;
+        let meta =
+            fs::symlink_metadata(path).map_err(|error| fail(Trouble::Io("vanished after it was bound", error)))?;
+        Ok(Self { socket, path: path.to_path_buf(), inode: (meta.dev(), meta.ino()) })
+    }
+
+    /// Where it listens.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.path
+    }
+
+    /// The next connection.
+    ///
+    /// # Errors
+    /// As `accept(2)`.
+    pub async fn accept(&self) -> io::Result<tokio::net::UnixStream> {
+        self.socket.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+impl Drop for Listener {
+    fn drop(&mut self) {
+        // Somebody may have put another socket there meanwhile; that one is not ours to remove.
+        let own = fs::symlink_metadata(&self.path).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.inode);
+        if own && let Err(error) = fs::remove_file(&self.path) {
+            tracing::debug!(path = %self.path.display(), %error, "socket file not removed");
+        }
+    }
+}
+
+/// The socket cannot be made: where, why, and what to do.
+#[derive(Debug)]
+pub struct ListenError {
+    path: PathBuf,
+    trouble: Trouble,
+}
+
+#[derive(Debug)]
+enum Trouble {
+    InUse(Option<i32>),
+    Io(&'static str, io::Error),
+    NotASocket(&'static str),
+    Parent(PathBuf, io::Error),
+    WritableParent(PathBuf, u32, u32),
+}
+
+impl fmt::Display for ListenError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let path = self.path.display();
+        match &self.trouble {
+            Trouble::InUse(Some(pid)) => {
+                write!(f, "{path}: a living daemon with pid {pid} listens here; stop it, or choose another --socket")
+            }
+            Trouble::InUse(None) => {
+                write!(f, "{path}: a living process listens here; stop it, or choose another --socket")
+            }
+            Trouble::Io(what, error) => write!(f, "{path}: the socket {what}: {error}"),
+            Trouble::NotASocket(what) => {
+                write!(f, "{path}: there is {what}, not a socket; it is left alone: remove it, or choose another --socket")
+            }
+            Trouble::Parent(parent, error) => write!(
+                f,
+                "{path}: the directory {} cannot be used: {error}; create it for the daemon's user",
+                parent.display()
+            ),
+            Trouble::WritableParent(parent, owner, mode) => write!(
+                f,
+                "{path}: the directory {} (owner uid {owner}, mode {mode:04o}) can be written by other users, who \
+                 could put a socket of their own there; use a directory that only root or the daemon's user can write",
+                parent.display()
+            ),
+        }
+    }
+}
+
+impl std::error::Error for ListenError {}
+
+/// Makes the last directory if it is missing, and refuses one in which others can replace the socket.
+fn prepare_directory(path: &Path) -> Result<(), Trouble> {
+    let parent = match path.parent() {
+        Some(parent) if !parent.as_os_str().is_empty() => parent,
+        _ => Path::new("."),
+    };
+    let failed = |error| Trouble::Parent(parent.to_path_buf(), error);
+    match fs::create_dir(parent) {
+        Ok(()) => {
+            fs::set_permissions(parent, fs::Permissions::from_mode(0o755)).map_err(failed)?;
+        }
+        Err(error) if error.kind() == io::ErrorKind::AlreadyExists => {}
+        Err(error) => return Err(failed(error)),
+    }
+    let meta = fs::metadata(parent).map_err(failed)?;
+    let own = nix::unistd::geteuid().as_raw();
+    let owned = meta.uid() == 0 || meta.uid() == own;
+    // A sticky directory such as /tmp keeps others from removing the socket, but not from being there first.
+    if !owned || meta.mode() & 0o022 != 0 {
+        return Err(Trouble::WritableParent(parent.to_path_buf(), meta.uid(), meta.mode() & 0o7777));
+    }
+    Ok(())
+}
+
+/// Removes a socket that nobody listens on. Anything else stays.
+fn clear_stale(path: &Path) -> Result<(), Trouble> {
+    let meta = match fs::symlink_metadata(path) {
+        Ok(meta) => meta,
+        Err(error) if error.kind() == io::ErrorKind::NotFound => return Ok(()),
+        Err(error) => return Err(Trouble::Io("cannot be looked at", error)),
+    };
+    let kind = meta.file_type();
+    if !kind.is_socket() {
+        return Err(Trouble::NotASocket(match () {
+            () if kind.is_dir() => "a directory",
+            () if kind.is_symlink() => "a symbolic link",
+            () => "a file",
+        }));
+    }
+    match UnixStream::connect(path) {
+        Ok(stream) => Err(Trouble::InUse(getsockopt(&stream, PeerCredentials).ok().map(|cred| cred.pid()))),
+        Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
+            fs::remove_file(path).map_err(|error| Trouble::Io("is stale and cannot be removed", error))
+        }
+        Err(error) if error.kind() == io::ErrorKind::NotFound => Ok(()),
+        // A full backlog (EAGAIN) is a living listener too.
+        Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Trouble::InUse(None)),
+        Err(error) => Err(Trouble::Io("cannot be probed", error)),
+    }
+}

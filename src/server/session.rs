@@ -1,0 +1,149 @@
+//! One connection as its calls see it: who is calling, and what the calls work on.
+
+use std::{sync::Arc, time::Duration};
+
+use tokio::{
+    sync::{mpsc, oneshot, watch},
+    time::Instant,
+};
+use tonic::Request;
+
+use super::{
+    admin::{Loaded, Reloaded},
+    limits::{Seat, Turn, Usage},
+    reply::Refusal,
+};
+use crate::{
+    access::{Caller, Policy},
+    clock::Clock,
+    lifecycle::{Lifecycle, Phase},
+    refresh::{Authorized, Registry},
+};
+
+/// What all connections share.
+pub struct Shared {
+    /// The clients.
+    pub registry: Arc<Registry>,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Where the daemon is in its life.
+    pub phase: Phase,
+    /// Who may administer; changes with the configuration.
+    pub admins: watch::Receiver<Policy>,
+    /// What was loaded, for `GetInfo`.
+    pub loaded: watch::Receiver<Loaded>,
+    /// Where orders to reload go.
+    pub reloads: mpsc::Sender<oneshot::Sender<Reloaded>>,
+    /// What callers have in use.
+    pub usage: Arc<Usage>,
+}
+
+/// One connection.
+pub struct Session {
+    pub(super) shared: Arc<Shared>,
+    pub(super) caller: Caller,
+    seat: Seat,
+}
+
+impl Session {
+    pub(super) fn new(shared: Arc<Shared>, caller: Caller, seat: Seat) -> Self {
+        Self { shared, caller, seat }
+    }
+
+    /// Lets a call begin.
+    ///
+    /// # Errors
+    /// The daemon is draining, or the caller's user has too much in use.
+    pub(super) fn admit(&self) -> Result<Turn, Refusal> {
+        if self.draining() {
+            return Err(Refusal::Draining);
+        }
+        if !self.seat.within_limits() {
+            return Err(Refusal::TooMany { what: "connections", caller: self.caller });
+        }
+        self.turn()
+    }
+
+    /// Counts a call or a stream.
+    pub(super) fn turn(&self) -> Result<Turn, Refusal> {
+        self.seat.turn().ok_or(Refusal::TooMany { what: "calls and streams", caller: self.caller })
+    }
+
+    /// Whether the connection is within the limits.
+    pub(super) fn within_limits(&self) -> bool {
+        self.seat.within_limits()
+    }
+
+    pub(super) fn draining(&self) -> bool {
+        *self.shared.phase.borrow() >= Lifecycle::Draining
+    }
+
+    /// The client of that name, if this caller may use it.
+    pub(super) fn grant(&self, client: &str) -> Result<Authorized, Refusal> {
+        if client.is_empty() {
+            return Err(Refusal::Invalid("`client` is empty; name the client, as in `[clients.NAME]`".into()));
+        }
+        self.shared
+            .registry
+            .grant(client, &self.caller)
+            .map_err(|denied| Refusal::of_denied(denied, client, self.caller))
+    }
+
+    /// Lets administrators pass.
+    pub(super) fn administer(&self, what: &'static str) -> Result<(), Refusal> {
+        if self.is_administrator() {
+            Ok(())
+        } else {
+            Err(Refusal::NotAllowed { what: what.into(), caller: self.caller })
+        }
+    }
+
+    pub(super) fn is_administrator(&self) -> bool {
+        self.shared.admins.borrow().allows(&self.caller)
+    }
+}
+
+/// When the caller stops waiting: its own deadline (`grpc-timeout`), or `default` from now, or never later than an
+/// hour, which is longer than anybody waits.
+pub(super) fn deadline<T>(request: &Request<T>, default: Duration) -> Instant {
+    let own = request.metadata().get("grpc-timeout").and_then(|value| grpc_timeout(value.as_bytes()));
+    Instant::now() + own.unwrap_or(default).min(LONGEST)
+}
+
+/// `1*8DIGIT` and a unit, as the gRPC protocol over HTTP/2 has it.
+fn grpc_timeout(value: &[u8]) -> Option<Duration> {
+    let (unit, digits) = value.split_last()?;
+    if digits.is_empty() || digits.len() > 8 || !digits.iter().all(u8::is_ascii_digit) {
+        return None;
+    }
+    let amount = std::str::from_utf8(digits).ok()?.parse::<u64>().ok()?;
+    Some(match unit {
+        b'H' => Duration::from_secs(amount.saturating_mul(3_600)),
+        b'M' => Duration::from_secs(amount.saturating_mul(60)),
+        b'S' => Duration::from_secs(amount),
+        b'm' => Duration::from_millis(amount),
+        b'u' => Duration::from_micros(amount),
+        b'n' => Duration::from_nanos(amount),
+        _ => return None,
+    })
+}
+
+const LONGEST: Duration = Duration::from_secs(3_600);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    #[test]
+    fn timeouts_are_read_as_the_protocol_says() {
+        let read = |text: &str| grpc_timeout(text.as_bytes());
+        assert_eq!(read("5S"), Some(Duration::from_secs(5)));
+        assert_eq!(read("99999999H"), Some(Duration::from_secs(99_999_999 * 3_600)));
+        assert_eq!(read("250m"), Some(Duration::from_millis(250)));
+        assert_eq!(read("1M"), Some(Duration::from_secs(60)));
+        assert_eq!((read("7u"), read("7n")), (Some(Duration::from_micros(7)), Some(Duration::from_nanos(7))));
+        for bad in ["", "S", "5", "5s", "123456789S", "-1S", "1.5S", "+1S"] {
+            assert_eq!(read(bad), None, "{bad}");
+        }
+    }
+}
