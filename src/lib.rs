@@ -5,12 +5,19 @@
 //! (`tests/it/layers.rs`) keeps that true, ARCHITECTURE.md draws it.
 
 pub mod access;
+pub mod cli;
+pub mod client;
 pub mod clock;
+pub mod config;
+pub mod daemon;
+pub mod dev;
 pub mod lifecycle;
 pub mod moment;
+pub mod oauth;
 pub mod pb;
 pub mod peer;
 pub mod refresh;
+pub mod secret;
 pub mod sensitive;
 pub mod server;
 pub mod token;

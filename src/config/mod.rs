@@ -1,8 +1,8 @@
 //! Reads the configuration: files and environment in, settings of every part of the program out.
 //!
-//! Two steps. `layers` reads every source and lets the `config` crate merge them into one tree. `check` walks that
-//! tree once and turns it into settings that cannot be wrong; defaults are applied there and nowhere else. Both
-//! report what is wrong and go on, so that one run names every problem.
+//! Two steps. `layers` reads every source into one tree of the `config` crate. `check` walks that tree once and turns
+//! it into settings that cannot be wrong; defaults are applied there and nowhere else. Both report what is wrong and
+//! go on, so that one run names every problem.
 //!
 //! No message repeats a configured value, except the names of users and groups: somebody may have written a
 //! secret in the wrong place.
@@ -58,3 +58,6 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
     report.finish()?;
     Ok(Config { server, clients: clients.unwrap_or_default(), files: merged.files })
 }
+
+#[cfg(test)]
+mod tests;

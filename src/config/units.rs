@@ -14,7 +14,8 @@ pub(super) fn show_duration(duration: Duration) -> String {
 
 /// Parses the permission bits of a file mode: three octal digits, perhaps after a `0` or `0o`.
 pub(super) fn mode(text: &str) -> Option<u32> {
-    let digits = text.strip_prefix("0o").or_else(|| text.strip_prefix('0')).unwrap_or(text);
+    let digits = text.strip_prefix("0o").or_else(|| text.strip_prefix('0').filter(|rest| rest.len() == 3));
+    let digits = digits.unwrap_or(text);
     let octal = digits.len() == 3 && digits.bytes().all(|digit| (b'0'..=b'7').contains(&digit));
     if octal { u32::from_str_radix(digits, 8).ok() } else { None }
 }
@@ -37,10 +38,10 @@ mod tests {
 
     #[test]
     fn modes() {
-        for (text, bits) in [("0666", 0o666), ("660", 0o660), ("0o600", 0o600), ("000", 0)] {
+        for (text, bits) in [("0666", 0o666), ("660", 0o660), ("0o600", 0o600), ("066", 0o066), ("000", 0)] {
             assert_eq!(mode(text), Some(bits), "{text}");
         }
-        for text in ["", "0", "66", "0668", "06666", "rw-rw-rw-", "+66", "0x1b6", "066"] {
+        for text in ["", "0", "66", "0668", "06666", "rw-rw-rw-", "+66", "0x1b6", "0066 "] {
             assert_eq!(mode(text), None, "{text}");
         }
     }

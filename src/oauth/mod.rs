@@ -2,10 +2,13 @@
 
 pub mod client_auth;
 pub mod endpoint;
+pub mod form;
+pub mod redact;
 pub mod request;
 pub mod response;
 pub mod settings;
 pub mod transport;
+mod unreachable;
 
 pub use client_auth::{BasicEncoding, ClientAuth};
 pub use endpoint::Endpoint;

@@ -47,3 +47,27 @@ pub enum LifetimeUnit {
     /// As some issuers do.
     Milliseconds,
 }
+
+#[cfg(test)]
+pub(super) mod tests {
+    use super::*;
+
+    /// The least settings: client `acme`, secret in the form.
+    pub(in crate::oauth) fn settings() -> Settings {
+        Settings {
+            token_url: Url::parse("https://issuer.example/oauth2/token").unwrap(),
+            client_id: "acme".into(),
+            client_secret: SecretSource::Env("UNUSED".into()),
+            auth: ClientAuth::SecretPost,
+            scope: None,
+            audience: None,
+            resource: Box::default(),
+            parameters: Box::default(),
+            token_type: None,
+            expires_in_unit: LifetimeUnit::Seconds,
+            expires_at_field: None,
+            transport: Transport::default(),
+            attempt_timeout: Duration::from_secs(10),
+        }
+    }
+}

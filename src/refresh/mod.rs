@@ -8,6 +8,8 @@ pub mod refresher;
 pub mod registry;
 pub mod suspend;
 mod transition;
+#[cfg(test)]
+mod tests;
 pub mod wishes;
 
 pub use handle::{Given, Handle};

@@ -12,6 +12,8 @@ use crate::sensitive::Sensitive;
 pub enum SecretSource {
     /// An environment variable of the daemon.
     Env(Box<str>),
+    /// Held in memory, for the issuer that `bearerd dev` embeds: its secret is drawn at start and is nowhere else.
+    Drawn(Sensitive),
     /// A file; one line ending at its end is not part of the secret.
     File(Box<Path>),
 }
@@ -23,6 +25,7 @@ impl SecretSource {
     /// [`SecretError`] with what is wrong and what to do, if it cannot be read or is not a usable secret.
     pub async fn read(&self) -> Result<Sensitive, SecretError> {
         match self {
+            Self::Drawn(secret) => Ok(secret.clone()),
             Self::Env(name) => env::read(name),
             Self::File(path) => file::read(path).await,
         }
@@ -32,7 +35,7 @@ impl SecretSource {
     #[must_use]
     pub fn revision(&self) -> u64 {
         match self {
-            Self::Env(_) => 0,
+            Self::Drawn(_) | Self::Env(_) => 0,
             Self::File(path) => file::revision(path),
         }
     }

@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A token as it is handed out.
-pub fn token(name: &ClientName, token: &AccessToken, headers: &[RequestHeader]) -> v1::Token {
+pub(super) fn token(name: &ClientName, token: &AccessToken, headers: &[RequestHeader]) -> v1::Token {
     let value = token.value.expose();
     let mut authorization = String::with_capacity(token.token_type.len() + 1 + value.len());
     authorization.push_str(&token.token_type);
@@ -45,7 +45,7 @@ fn header(header: &RequestHeader) -> v1::RequestHeader {
 }
 
 /// What became of a report.
-pub fn rejection(rejection: Option<Rejection>) -> v1::Rejection {
+pub(super) fn rejection(rejection: Option<Rejection>) -> v1::Rejection {
     match rejection {
         None => v1::Rejection::Unspecified,
         Some(Rejection::AlreadyReplaced) => v1::Rejection::AlreadyReplaced,
@@ -57,7 +57,7 @@ pub fn rejection(rejection: Option<Rejection>) -> v1::Rejection {
 }
 
 /// How a client is doing.
-pub fn status(status: &Status<'_>, now: Moment) -> v1::ClientStatus {
+pub(super) fn status(status: &Status<'_>, now: Moment) -> v1::ClientStatus {
     let snapshot = &status.snapshot;
     let token = snapshot.token_for(Duration::ZERO, status.spoiled, now);
     v1::ClientStatus {
@@ -112,7 +112,7 @@ fn state(state: ClientState) -> v1::ClientState {
 }
 
 /// A point of the wall clock; one before 1970 becomes 1970.
-pub fn timestamp(at: SystemTime) -> prost_types::Timestamp {
+pub(super) fn timestamp(at: SystemTime) -> prost_types::Timestamp {
     let since = at.duration_since(std::time::UNIX_EPOCH).unwrap_or_default();
     prost_types::Timestamp {
         seconds: i64::try_from(since.as_secs()).unwrap_or(i64::MAX),
@@ -122,7 +122,7 @@ pub fn timestamp(at: SystemTime) -> prost_types::Timestamp {
 }
 
 /// A span of time.
-pub fn duration(span: Duration) -> prost_types::Duration {
+pub(super) fn duration(span: Duration) -> prost_types::Duration {
     prost_types::Duration {
         seconds: i64::try_from(span.as_secs()).unwrap_or(i64::MAX),
         nanos: i32::try_from(span.subsec_nanos()).unwrap_or_default(),

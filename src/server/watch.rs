@@ -19,7 +19,7 @@ use crate::{
 };
 
 /// A stream of states. Each poll looks at what is current, so a slow reader never sees an old one.
-pub type TokenStream = Pin<Box<dyn Stream<Item = Result<v1::WatchTokenResponse, Status>> + Send>>;
+pub(super) type TokenStream = Pin<Box<dyn Stream<Item = Result<v1::WatchTokenResponse, Status>> + Send>>;
 
 /// Begins to follow a client on behalf of a connection's caller.
 pub(super) fn follow(session: &Session, client: String, turn: Turn) -> Result<TokenStream, Refusal> {

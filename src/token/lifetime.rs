@@ -77,7 +77,7 @@ impl RefreshPolicy {
 #[must_use]
 pub fn late_refresh_at(token: &AccessToken, now: Moment, sample: f64) -> BootTime {
     let end = token.expires_at();
-    let before_end = end.minus(BEFORE_END).max(token.sent.boot.plus(token.lifetime / 2));
+    let before_end = end.minus(BEFORE_END);
     if now.boot < before_end { before_end } else { end.plus(AFTER_END.mul_f64(sample)) }
 }
 
@@ -214,6 +214,7 @@ pub(crate) mod tests {
         let token = token(1_000, 600);
         assert_eq!(late_refresh_at(&token, moment(1_001), 0.5), moment(1_590).boot);
         assert_eq!(late_refresh_at(&token, moment(1_590), 0.0), moment(1_600).boot);
+        assert_eq!(late_refresh_at(&super::tests::token(1_000, 8), moment(1_001), 0.0), moment(1_008).boot);
         let after = late_refresh_at(&token, moment(1_595), 0.5);
         assert_eq!(after.since(moment(1_600).boot), Duration::from_millis(500));
     }

@@ -61,5 +61,10 @@ fn id(name: &Node<'_>, number: &Node<'_>, kind: &str, ask: impl FnOnce(&str) -> 
     named.or(numbered)
 }
 
-pub(super) const KEYS: Keys =
-    Keys { known: &["any", "gid", "group", "uid", "user"], planned: &["cgroup", "exe", "slice", "unit"] };
+pub(super) const KEYS: Keys = Keys {
+    known: &["any", "gid", "group", "uid", "user"],
+    planned: &[("cgroup", INSTEAD), ("exe", INSTEAD), ("slice", INSTEAD), ("unit", INSTEAD)],
+};
+
+/// Not "remove it": with one condition less the entry would let in more.
+const INSTEAD: &str = "write an entry with user, uid, group or gid that is as narrow";

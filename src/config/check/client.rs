@@ -11,6 +11,10 @@ use crate::config::{
 /// Reads a client. `None` only if something was reported.
 pub(super) fn check(node: &Node<'_>, shared: &mut Shared) -> Option<ClientSettings> {
     let table = node.table(&KEYS);
+    if !node.is_table() {
+        // Reported; that keys are missing from it would be noise.
+        return None;
+    }
     let required = table.key("required").flag().unwrap_or(true);
     let policy = access::check(&table.key("allow"), shared);
     let refresh = refresh::check(&table, shared);
@@ -46,5 +50,5 @@ pub(super) const KEYS: Keys = Keys {
         "token_type",
         "token_url",
     ],
-    planned: &["client_certificate", "issuer"],
+    planned: &[("client_certificate", "write client_secret"), ("issuer", "write token_url")],
 };

@@ -54,8 +54,8 @@ fn proxy(node: &Node<'_>) -> Option<ProxyChoice> {
             let url = Url::parse(text).ok().filter(usable);
             if url.is_none() {
                 node.problem(
-                    "is not the address of a proxy",
-                    r#"write "none", "environment" or a URL like "http://proxy.example:3128" (http, https, socks5, socks5h)"#,
+                    "is not an http, https, socks5 or socks5h URL",
+                    r#"write "none", "environment" or a URL like "http://proxy.example:3128""#,
                 );
             }
             url.map(ProxyChoice::Url)
@@ -65,9 +65,12 @@ fn proxy(node: &Node<'_>) -> Option<ProxyChoice> {
 
 pub(super) const TIMEOUTS: Keys = Keys { known: &["attempt", "connect"], planned: &[] };
 
-pub(super) const TLS: Keys =
-    Keys { known: &["ca_file"], planned: &["cert_file", "client_certificate", "client_key", "key_file"] };
+pub(super) const TLS: Keys = Keys {
+    known: &["ca_file"],
+    planned: &[("cert_file", INSTEAD), ("client_certificate", INSTEAD), ("client_key", INSTEAD), ("key_file", INSTEAD)],
+};
 
+const INSTEAD: &str = "use a client secret instead of a client certificate";
 const DEFAULT_CONNECT: Duration = Duration::from_secs(3);
 const DEFAULT_ATTEMPT: Duration = Duration::from_secs(10);
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(120);

@@ -89,7 +89,7 @@ fn client_id(node: &Node<'_>) -> Option<Box<str>> {
 fn auth(client: &Table<'_>) -> ClientAuth {
     let encoding = client.key("basic_encoding").choice(&ENCODINGS).unwrap_or(BasicEncoding::Rfc6749);
     let node = client.key("auth_method");
-    if node.is_one_of(&LATER_METHODS) {
+    if node.peek().is_some_and(|text| LATER_METHODS.contains(&text)) {
         node.problem("is not supported by this version", r#"write "client_secret_post" or "client_secret_basic""#);
         return ClientAuth::SecretPost;
     }

@@ -69,4 +69,4 @@ pub fn known_keys() -> Vec<String> {
 }
 
 /// The keys at the top.
-pub(super) const ROOT: Keys = Keys { known: &["clients", "server"], planned: &[] };
+const ROOT: Keys = Keys { known: &["clients", "server"], planned: &[] };

@@ -36,6 +36,12 @@ fn variable(node: &Node<'_>) -> Option<Box<str>> {
     Some(name.into())
 }
 
-pub(super) const KEYS: Keys = Keys { known: &["env", "file"], planned: &["command", "credential"] };
+pub(super) const KEYS: Keys = Keys {
+    known: &["env", "file"],
+    planned: &[
+        ("command", r#"write its output into a file and { file = "/path/to/secret" }"#),
+        ("credential", r#"write { file = "/run/credentials/bearerd.service/NAME" }"#),
+    ],
+};
 
 const FORMS: &str = r#"{ file = "/path/to/secret" } or { env = "VARIABLE" }"#;

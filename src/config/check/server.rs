@@ -32,14 +32,14 @@ fn socket(node: &Node<'_>) -> Option<PathBuf> {
 }
 
 fn mode(node: &Node<'_>) -> Option<u32> {
-    let Some(mode) = units::mode(node.text()?) else {
+    let mode = node.peek().and_then(units::mode);
+    if node.is_set() && mode.is_none() {
         node.problem("is not a file mode", r#"write three octal digits in quotes, like "0660""#);
-        return None;
-    };
-    if mode & 0o600 != 0o600 {
+    }
+    if mode.is_some_and(|mode| mode & 0o600 != 0o600) {
         node.problem("keeps out the socket's owner", r#"let the owner read and write, like "0600""#);
     }
-    Some(mode)
+    mode
 }
 
 fn limits(node: &Node<'_>) -> Limits {

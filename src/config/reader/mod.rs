@@ -14,8 +14,8 @@ use super::{environment, problem::Report};
 pub(super) struct Keys {
     /// Those that mean something.
     pub(super) known: &'static [&'static str],
-    /// Those that a later version will understand, refused with an answer that says so.
-    pub(super) planned: &'static [&'static str],
+    /// Those that a later version will understand, and what to write until then.
+    pub(super) planned: &'static [(&'static str, &'static str)],
 }
 
 /// A key of the configuration, written or not.
@@ -134,16 +134,10 @@ impl<'a> Node<'a> {
         self.value.and_then(Value::origin) == Some(environment::ORIGIN)
     }
 
-    /// Where the key was written; for one that was not, where its neighbours were. Merging keeps the origin of
-    /// values, but not of tables. What lies above a client belongs to other clients, so the search ends there.
+    /// Where the key was written; for one that was not, where the table was that misses it.
     fn file(&self) -> &'a str {
-        let above = self.parent.filter(|parent| parent.depth() >= DEPTH_OF_A_CLIENT);
-        let here = self.value.and_then(origin);
-        here.or_else(|| above.map(Node::file)).unwrap_or_else(|| self.report.main_file())
-    }
-
-    fn depth(&self) -> usize {
-        self.parent.map_or(0, |parent| parent.depth() + 1)
+        let above = || self.parent.map_or(self.report.main_file(), Node::file);
+        self.value.and_then(Value::origin).unwrap_or_else(above)
     }
 
     fn path(&self) -> String {
@@ -178,33 +172,20 @@ impl Table<'_> {
         let Keys { known, planned } = self.keys;
         for (name, value) in self.entries.into_iter().flatten() {
             let node = self.node.child(Step::Key(name), Some(value));
-            if planned.contains(&name.as_str()) {
-                node.problem("is not supported by this version", "remove it");
+            if let Some((_, instead)) = planned.iter().find(|(planned, _)| planned == name) {
+                node.problem("is not supported by this version", instead);
             } else if !known.contains(&name.as_str()) {
-                node.problem("is not a known key", &instead_of(name, known));
+                let instead = nearest(name, known).unwrap_or_else(|| format!("known here: {}", known.join(", ")));
+                node.problem("is not a known key", &instead);
             }
         }
     }
 }
 
-/// The file of a value, or of the value within it that comes first by name.
-fn origin(value: &Value) -> Option<&str> {
-    value.origin().or_else(|| match &value.kind {
-        ValueKind::Table(entries) => {
-            let origins = entries.iter().filter_map(|(name, value)| Some((name, origin(value)?)));
-            origins.min_by_key(|(name, _)| *name).map(|(_, origin)| origin)
-        }
-        _ => None,
-    })
-}
-
-/// What to write instead of a word: the nearest known one, else any of them.
-fn instead_of(word: &str, known: &[&str]) -> String {
-    let near = known.iter().map(|known| (strsim::osa_distance(word, known), known)).min();
-    match near {
-        Some((distance, nearest)) if distance <= 1.max(nearest.len() / 3) => format!("did you mean {nearest:?}?"),
-        _ => format!("known here: {}", known.join(", ")),
-    }
+/// A question for the word that was probably meant.
+fn nearest(word: &str, known: &[&str]) -> Option<String> {
+    let (distance, nearest) = known.iter().map(|known| (strsim::osa_distance(word, known), known)).min()?;
+    (distance <= 1.max(nearest.len() / 3)).then(|| format!("did you mean {nearest:?}?"))
 }
 
 /// A key as TOML writes it.
@@ -212,6 +193,3 @@ fn quoted(key: &str) -> String {
     let bare = |byte: u8| byte.is_ascii_alphanumeric() || byte == b'-' || byte == b'_';
     if !key.is_empty() && key.bytes().all(bare) { key.to_owned() } else { format!("{key:?}") }
 }
-
-/// The root is at 0, `clients` at 1, `clients.NAME` at 2.
-const DEPTH_OF_A_CLIENT: usize = 2;

@@ -4,22 +4,21 @@ use std::{ops::RangeInclusive, path::PathBuf, time::Duration};
 
 use config::ValueKind;
 
-use super::{Node, instead_of};
+use super::{Node, nearest};
 use crate::config::units;
 
 impl<'a> Node<'a> {
     /// Text, which may be empty.
-    pub(super) fn string(&self) -> Option<&'a str> {
-        let value = self.value?;
-        if let ValueKind::String(text) = &value.kind {
-            return Some(text);
+    pub(in crate::config) fn string(&self) -> Option<&'a str> {
+        let text = self.peek();
+        if self.is_set() && text.is_none() {
+            self.wrong("a string", "write one string in quotes");
         }
-        self.wrong("a string", "write one string in quotes");
-        None
+        text
     }
 
     /// Text that is not empty.
-    pub(super) fn text(&self) -> Option<&'a str> {
+    pub(in crate::config) fn text(&self) -> Option<&'a str> {
         let text = self.string()?;
         if text.is_empty() {
             self.problem("is empty", "write a value or remove the key");
@@ -29,7 +28,7 @@ impl<'a> Node<'a> {
     }
 
     /// One text or a list of them, each with the node it stands in.
-    pub(super) fn texts(&'a self) -> Vec<(Node<'a>, &'a str)> {
+    pub(in crate::config) fn texts(&'a self) -> Vec<(Node<'a>, &'a str)> {
         let items = if self.is_list() { self.items() } else { vec![*self] };
         if items.is_empty() {
             self.problem("is empty", "write a value or remove the key");
@@ -37,23 +36,27 @@ impl<'a> Node<'a> {
         items.into_iter().filter_map(|item| Some((item, item.text()?))).collect()
     }
 
-    /// Whether the value is one of these words; reports nothing.
-    pub(super) fn is_one_of(&self, words: &[&str]) -> bool {
-        self.value.is_some_and(|value| matches!(&value.kind, ValueKind::String(text) if words.contains(&text.as_str())))
+    /// The value if it is text; reports nothing.
+    pub(in crate::config) fn peek(&self) -> Option<&'a str> {
+        match &self.value?.kind {
+            ValueKind::String(text) => Some(text),
+            _ => None,
+        }
     }
 
     /// One of a few words.
-    pub(super) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
+    pub(in crate::config) fn choice<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
         let text = self.text()?;
         let found = choices.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice);
         if found.is_none() {
             let words: Vec<&str> = choices.iter().map(|(word, _)| *word).collect();
-            self.problem("is not a word that is known here", &instead_of(text, &words));
+            let instead = nearest(text, &words).unwrap_or_else(|| "write one of these".to_owned());
+            self.problem(&format!("is none of {}", words.join(", ")), &instead);
         }
         found
     }
 
-    pub(super) fn flag(&self) -> Option<bool> {
+    pub(in crate::config) fn flag(&self) -> Option<bool> {
         let found = match &self.value?.kind {
             ValueKind::Boolean(flag) => Some(*flag),
             ValueKind::String(text) if self.is_from_environment() => text.parse().ok(),
@@ -66,7 +69,7 @@ impl<'a> Node<'a> {
     }
 
     /// A whole number within a range.
-    pub(super) fn whole(&self, range: RangeInclusive<u32>) -> Option<u32> {
+    pub(in crate::config) fn whole(&self, range: RangeInclusive<u32>) -> Option<u32> {
         let number = match &self.value?.kind {
             ValueKind::I64(number) => u32::try_from(*number).ok(),
             ValueKind::String(text) if self.is_from_environment() => text.parse().ok(),
@@ -81,7 +84,7 @@ impl<'a> Node<'a> {
     }
 
     /// A number within a range.
-    pub(super) fn fraction(&self, range: RangeInclusive<f64>) -> Option<f64> {
+    pub(in crate::config) fn fraction(&self, range: RangeInclusive<f64>) -> Option<f64> {
         let number = match &self.value?.kind {
             ValueKind::Float(number) => Some(*number),
             ValueKind::String(text) if self.is_from_environment() => text.parse().ok(),
@@ -96,7 +99,7 @@ impl<'a> Node<'a> {
     }
 
     /// A duration within a range: text with a unit, or a whole number of seconds.
-    pub(super) fn duration(&self, range: &RangeInclusive<Duration>) -> Option<Duration> {
+    pub(in crate::config) fn duration(&self, range: &RangeInclusive<Duration>) -> Option<Duration> {
         let duration = match &self.value?.kind {
             ValueKind::I64(seconds) => u64::try_from(*seconds).ok().map(Duration::from_secs),
             ValueKind::String(text) => {
@@ -117,12 +120,12 @@ impl<'a> Node<'a> {
     }
 
     /// The path of a file, from the root: the daemon's working directory means nothing to an operator.
-    pub(super) fn absolute_path(&self) -> Option<PathBuf> {
+    pub(in crate::config) fn absolute_path(&self) -> Option<PathBuf> {
         let text = self.text()?;
         if !text.starts_with('/') || text.contains('\0') {
             self.problem("is not an absolute path", "write a path that begins with /");
             return None;
         }
-        Some(Path::new(text).to_path_buf())
+        Some(PathBuf::from(text))
     }
 }

@@ -6,7 +6,7 @@
 //! where there is one, the key to set. No text that leaves this module contains a secret or a token.
 
 mod body;
-mod failure;
+mod error;
 mod fields;
 mod jwt;
 mod lifetime;
@@ -19,7 +19,11 @@ use std::time::SystemTime;
 
 use url::Url;
 
-use self::{body::Body, fields::Fields, time::IssuerTime};
+use self::{
+    body::{Body, Unreadable},
+    fields::Fields,
+    time::IssuerTime,
+};
 use super::{LifetimeUnit, Settings, redact::Redactor};
 use crate::token::{Failure, FailureKind, Issued};
 
@@ -92,7 +96,7 @@ pub fn parse(answer: &Answer<'_>, expectations: &Expectations<'_>) -> Result<Iss
     let judged = match answer.status {
         200..=299 => judge_success(answer, expectations, &clock),
         300..=399 => Err(redirect::failure(answer, expectations)),
-        400..=599 => Err(failure::of_status(answer, expectations)),
+        400..=599 => Err(error::of_status(answer, expectations)),
         status => Err(Failure::new(FailureKind::Malformed, format!("HTTP {status}, which is no answer to a request"))),
     };
     judged.map_err(|failure| failure.retry_after(clock.wait(answer.retry_after)))
@@ -101,26 +105,26 @@ pub fn parse(answer: &Answer<'_>, expectations: &Expectations<'_>) -> Result<Iss
 fn judge_success(
     answer: &Answer<'_>, expectations: &Expectations<'_>, clock: &IssuerTime,
 ) -> Result<Issued, Failure> {
-    let body = Body::decode(answer.body)
-        .and_then(|body| body.text().map(|text| Fields::read(text, answer.content_type, &wanted(expectations))))
-        .map_err(|problem| failure::unusable(answer, &problem.to_string()))?;
-    let fields = body.map_err(|problem| failure::unusable(answer, &problem.to_string()))?;
+    let fields = read(answer, expectations).map_err(|problem| error::unusable(answer, &problem.to_string()))?;
     // Some issuers report errors with status 200; a token beside one would be a leftover.
-    if let Some(failure) = failure::of_fields(answer.status, &fields, expectations.redactor) {
+    if let Some(failure) = error::of_fields(answer.status, &fields, expectations.redactor) {
         return Err(failure);
     }
     success::issued(answer, &fields, expectations, clock)
 }
 
-/// The fields that are read at all; the rest of the answer is skipped unseen.
-fn wanted<'a>(expectations: &Expectations<'a>) -> Vec<&'a str> {
+/// Reads the fields that matter; the rest of the answer is skipped unseen.
+fn read(answer: &Answer<'_>, expectations: &Expectations<'_>) -> Result<Fields, Unreadable> {
     let mut wanted = WANTED.to_vec();
     wanted.extend(expectations.expires_at_field);
-    wanted
+    let body = Body::decode(answer.body)?;
+    Fields::read(body.text()?, answer.content_type, &wanted)
 }
 
-const WANTED: [&str; 7] =
-    ["access_token", "error", "error_description", "expires_in", "refresh_in", "scope", "token_type"];
+/// The fields of RFC 6749 sections 5.1 and 5.2, Entra's `refresh_in`, and `message`, which some have for
+/// `error_description`.
+const WANTED: [&str; 8] =
+    ["access_token", "error", "error_description", "expires_in", "message", "refresh_in", "scope", "token_type"];
 
 #[cfg(test)]
 mod tests;

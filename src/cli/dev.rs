@@ -1,0 +1,137 @@
+//! `bearerd dev`
+
+use std::{
+    collections::BTreeMap,
+    io::{self, Write as _},
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
+
+use url::Url;
+
+use super::{Exit, Outcome, Trouble, args, run, socket};
+use crate::{
+    access::Policy,
+    clock::SystemClock,
+    config::{ClientSettings, Config, ServerSettings},
+    daemon::engine::Engine,
+    dev::{Issuer, IssuerSettings, Mode},
+    oauth::{ClientAuth, LifetimeUnit, Settings, Transport},
+    secret::SecretSource,
+    sensitive::Sensitive,
+    server::Limits,
+    token::{ClientName, RefreshPolicy},
+};
+
+/// Runs a daemon with an embedded authorization server until interrupted.
+pub(super) fn dev(named: Option<PathBuf>, args: args::DevArgs) -> Outcome {
+    run::start_logging(args.log)?;
+    if args.lifetime < SHORTEST {
+        return Err(Trouble::new(Exit::Usage, "--lifetime: tokens must live at least 10s"));
+    }
+    let socket = match named {
+        Some(socket) => socket,
+        None => socket::place()?,
+    };
+    let unavailable = |error: String| Trouble::new(Exit::Unavailable, error);
+    let secret = draw_secret().map_err(|error| unavailable(format!("no random numbers from the system: {error}")))?;
+    // The issuer has a thread of its own: it plays another machine.
+    let engine = Engine::start().map_err(|error| unavailable(format!("cannot start: {error}")))?;
+    let issuer = engine
+        .handle()
+        .block_on(Issuer::start(IssuerSettings {
+            port: args.port,
+            client_id: CLIENT_ID.to_owned(),
+            client_secret: secret.clone(),
+            lifetime: args.lifetime,
+            clock: Arc::new(SystemClock),
+        }))
+        .map_err(|error| unavailable(format!("the embedded authorization server: {error}")))?;
+    let config = config(&issuer, secret)?;
+    let text = greeting(&issuer, &socket, args.lifetime);
+    let greet = move || {
+        // Standard output may be closed; the daemon runs all the same.
+        let _ = io::stdout().write_all(text.as_bytes());
+    };
+    run::serve(config, socket, None, Some(Box::new(greet)))
+}
+
+fn draw_secret() -> Result<Sensitive, getrandom::Error> {
+    Ok(Sensitive::new(format!("dev-{:016x}{:016x}", getrandom::u64()?, getrandom::u64()?)))
+}
+
+/// The configuration that a file would hold for the demo client.
+fn config(issuer: &Issuer, secret: Sensitive) -> Result<Config, Trouble> {
+    let internal = |error: String| Trouble::new(Exit::Unavailable, error);
+    let token_url = Url::parse(&issuer.token_url()).map_err(|error| internal(error.to_string()))?;
+    let name = ClientName::parse(CLIENT).map_err(|error| internal(error.to_string()))?;
+    let own_uid = nix::unistd::geteuid().as_raw();
+    let settings = ClientSettings {
+        required: true,
+        policy: Policy::new(own_uid, []),
+        refresh: Arc::new(RefreshPolicy::default()),
+        request_headers: Arc::default(),
+        endpoint: Arc::new(Settings {
+            token_url,
+            client_id: CLIENT_ID.into(),
+            client_secret: SecretSource::Drawn(secret),
+            auth: ClientAuth::SecretPost,
+            scope: Some("demo".into()),
+            audience: None,
+            resource: Box::default(),
+            parameters: Box::default(),
+            token_type: None,
+            expires_in_unit: LifetimeUnit::Seconds,
+            expires_at_field: None,
+            transport: Transport::default(),
+            attempt_timeout: Duration::from_secs(10),
+        }),
+    };
+    Ok(Config {
+        server: ServerSettings {
+            socket: None,
+            mode: 0o600,
+            admins: Policy::new(own_uid, []),
+            limits: Limits::default(),
+            drain: Duration::from_secs(2),
+        },
+        clients: BTreeMap::from([(name, Arc::new(settings))]),
+        files: Vec::new(),
+    })
+}
+
+fn greeting(issuer: &Issuer, socket: &Path, lifetime: Duration) -> String {
+    let url = issuer.url();
+    // Other terminals find the socket by themselves if it is where they look.
+    let found = socket::find() == socket || socket == Path::new(socket::SYSTEM);
+    let export = if found { String::new() } else { format!("  export BEARERD_SOCKET={}\n", socket.display()) };
+    let modes: String = Mode::ALL
+        .iter()
+        .map(|mode| format!("  curl -X POST {url}/dev/mode/{:<9} # {}\n", mode.name(), mode.explanation()))
+        .collect();
+    format!(
+        "bearerd serves the client `{CLIENT}` on {socket}\n\
+         with tokens that live {life} from its own authorization server at {url}\n\
+         \n\
+         Try in another terminal:\n\
+         {export}\
+         \x20 bearerd token {CLIENT}\n\
+         \x20 bearerd status --watch\n\
+         \x20 bearerd headers {CLIENT} | curl -H @- {url}/api/hello\n\
+         \n\
+         Watch what happens when the authorization server misbehaves:\n\
+         {modes}\
+         \n\
+         Ctrl-C ends it.\n\n",
+        socket = socket.display(),
+        life = humantime::format_duration(lifetime),
+    )
+}
+
+/// The demo client.
+const CLIENT: &str = "demo";
+/// Its OAuth `client_id`.
+const CLIENT_ID: &str = "demo-client";
+/// Shorter tokens would meet the floor between two requests.
+const SHORTEST: Duration = Duration::from_secs(10);

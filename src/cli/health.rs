@@ -1,0 +1,37 @@
+//! `bearerd health`
+
+use std::path::PathBuf;
+
+use serde_json::json;
+
+use super::{Exit, Outcome, Trouble, args, output, socket};
+use crate::{
+    pb::health::{HealthCheckRequest, health_check_response::ServingStatus},
+    server::health::READINESS,
+};
+
+/// Prints one line: what is asked for and whether it is well. Exit code 69 if it is not.
+pub(super) async fn health(named: Option<PathBuf>, args: args::HealthArgs) -> Outcome {
+    let (service, what) = match &args.client {
+        None => (READINESS.to_owned(), "every required client".to_owned()),
+        Some(client) => (format!("clients/{client}"), format!("client `{client}`")),
+    };
+    let mut health = socket::connect(named).await?.health();
+    let request = HealthCheckRequest { service: service.clone() };
+    let response = match health.check(request).await {
+        Ok(response) => response.into_inner(),
+        Err(status) if status.code() == tonic::Code::NotFound => {
+            return Err(Trouble::new(Exit::Configuration, format!("no {what} is configured")));
+        }
+        Err(status) => return Err(status.into()),
+    };
+    let healthy = response.status() == ServingStatus::Serving;
+    if args.json {
+        output::json(&json!({ "service": service, "healthy": healthy }))?;
+    } else if healthy {
+        output::line(&format!("ok: {what} has a usable token"))?;
+    } else {
+        output::line(&format!("not ok: {what} does not have a usable token; see `bearerd status`"))?;
+    }
+    if healthy { Ok(()) } else { Err(Trouble::new(Exit::Unavailable, "")) }
+}

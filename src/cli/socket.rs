@@ -1,0 +1,64 @@
+//! Where the socket is: for those who connect, and for those who listen.
+
+use std::{
+    fs, io,
+    os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
+    path::{Path, PathBuf},
+};
+
+use super::{Exit, Trouble};
+use crate::client::Channel;
+
+/// Connects to the daemon on the socket that was named, or where one is found.
+pub(super) async fn connect(named: Option<PathBuf>) -> Result<Channel, Trouble> {
+    let socket = named.unwrap_or_else(find);
+    Ok(Channel::connect(&socket).await?)
+}
+
+/// The system service's socket if it is there, else the user's if that is there, else the system service's, whose
+/// absence is what to report.
+pub(super) fn find() -> PathBuf {
+    let system = PathBuf::from(SYSTEM);
+    let here = |path: &Path| fs::symlink_metadata(path).is_ok();
+    match of_user() {
+        Some(own) if !here(&system) && here(&own) => own,
+        _ => system,
+    }
+}
+
+/// Where to listen when nobody says: the system service's place for whom that is prepared, else the user's.
+pub(super) fn place() -> Result<PathBuf, Trouble> {
+    let system = PathBuf::from(SYSTEM);
+    let own_uid = nix::unistd::geteuid();
+    let prepared = system.parent().and_then(|parent| fs::metadata(parent).ok());
+    if own_uid.is_root() || prepared.is_some_and(|meta| meta.uid() == own_uid.as_raw()) {
+        return Ok(system);
+    }
+    let own = of_user().ok_or_else(|| {
+        Trouble::new(
+            Exit::Configuration,
+            "no place for the socket: neither XDG_RUNTIME_DIR nor HOME is set; name one with --socket",
+        )
+    })?;
+    if let Some(parent) = own.parent() {
+        private_directory(parent).map_err(|error| {
+            Trouble::new(Exit::Unavailable, format!("cannot make the directory {}: {error}", parent.display()))
+        })?;
+    }
+    Ok(own)
+}
+
+/// The user's socket: in the runtime directory of the session, or without one below the home directory.
+#[expect(clippy::disallowed_methods, reason = "the variables that say where a user's sockets are")]
+fn of_user() -> Option<PathBuf> {
+    let directory = |variable| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
+    let base = directory("XDG_RUNTIME_DIR").or_else(|| directory("HOME").map(|home| home.join(".bearerd")));
+    base.map(|base| base.join("bearerd").join("bearerd.sock"))
+}
+
+fn private_directory(path: &Path) -> io::Result<()> {
+    fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
+}
+
+/// The socket of the system service.
+pub(super) const SYSTEM: &str = "/run/bearerd/bearerd.sock";

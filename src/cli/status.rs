@@ -1,0 +1,89 @@
+//! `bearerd status`
+
+use std::{
+    collections::BTreeMap,
+    io::{self, IsTerminal as _},
+    path::PathBuf,
+    time::Duration,
+};
+
+use super::{Exit, Outcome, Trouble, args, output, socket, table};
+use crate::{
+    client::Channel,
+    clock::{Clock as _, SystemClock},
+    pb::v1,
+};
+
+/// Shows the clients, once or until interrupted.
+pub(super) async fn status(named: Option<PathBuf>, args: args::StatusArgs) -> Outcome {
+    let channel = socket::connect(named).await?;
+    if args.watch { watch(channel, &args).await } else { once(channel, &args).await }
+}
+
+async fn once(channel: Channel, args: &args::StatusArgs) -> Outcome {
+    let clients = list(channel, args.client.as_deref()).await?;
+    output::print(render(&clients, args)?.as_bytes())
+}
+
+/// On a terminal the picture is drawn anew every second. Elsewhere a line is printed for each change of state.
+async fn watch(channel: Channel, args: &args::StatusArgs) -> Outcome {
+    let screen = io::stdout().is_terminal() && !args.json;
+    let mut seen = BTreeMap::new();
+    loop {
+        let clients = list(channel.clone(), args.client.as_deref()).await?;
+        if screen {
+            // Home, the picture with each line cleared behind it, and the rest of the screen cleared.
+            let picture = render(&clients, args)?.replace('\n', "\x1b[K\n");
+            output::print(format!("\x1b[H{picture}\x1b[J").as_bytes())?;
+        } else {
+            news(&clients, &mut seen, args.json)?;
+        }
+        tokio::time::sleep(EVERY).await;
+    }
+}
+
+fn news(clients: &[v1::ClientStatus], seen: &mut BTreeMap<String, (i32, String)>, json: bool) -> Outcome {
+    let now = humantime::format_rfc3339_seconds(SystemClock.now().wall);
+    for client in clients {
+        let fresh = (client.state, client.token_id.clone());
+        if seen.get(&client.name) == Some(&fresh) {
+            continue;
+        }
+        seen.insert(client.name.clone(), fresh);
+        if json {
+            output::json(&table::json(client))?;
+        } else {
+            let note = client.last_failure.as_ref().map(|failure| format!(" {}: {}", failure.reason, failure.text));
+            let state = table::state(client.state());
+            output::line(&format!("{now} {} {state}{}", client.name, note.unwrap_or_default()))?;
+        }
+    }
+    Ok(())
+}
+
+async fn list(channel: Channel, only: Option<&str>) -> Result<Vec<v1::ClientStatus>, Trouble> {
+    let response = channel.broker().list_clients(v1::ListClientsRequest {}).await?.into_inner();
+    let Some(name) = only else { return Ok(response.clients) };
+    let found: Vec<_> = response.clients.into_iter().filter(|client| client.name == name).collect();
+    if found.is_empty() {
+        let text = format!("no client `{name}` is configured, or this user may not use it; see `bearerd status`");
+        return Err(Trouble::new(Exit::Configuration, text));
+    }
+    Ok(found)
+}
+
+fn render(clients: &[v1::ClientStatus], args: &args::StatusArgs) -> Result<String, Trouble> {
+    let now = SystemClock.now().wall;
+    if args.json {
+        let clients: Vec<_> = clients.iter().map(table::json).collect();
+        return Ok(format!("{}\n", serde_json::json!({ "clients": clients })));
+    }
+    Ok(match (args.client.is_some(), clients) {
+        (true, [client]) => table::details(client, now),
+        (_, []) => "no client that this user may use\n".to_owned(),
+        (_, clients) => table::overview(clients, now, output::colours()),
+    })
+}
+
+/// How often the daemon is asked while watching.
+const EVERY: Duration = Duration::from_secs(1);

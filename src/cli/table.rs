@@ -1,0 +1,165 @@
+//! Client states for people and for programs.
+
+use std::time::{Duration, SystemTime};
+
+use serde_json::json;
+
+use super::output;
+use crate::pb::v1;
+
+/// All clients, one line each. `now` is the caller's wall clock, which is the daemon's: they share a machine.
+pub(super) fn overview(clients: &[v1::ClientStatus], now: SystemTime, colours: bool) -> String {
+    let header = ["CLIENT", "STATE", "VALID FOR", "NEXT TRY", "TODAY", "NOTE"].map(str::to_owned);
+    let rows: Vec<[String; 6]> = clients.iter().map(|client| row(client, now)).collect();
+    let widths: Vec<usize> = (0..5)
+        .map(|column| {
+            let cells = std::iter::once(&header).chain(&rows).filter_map(|row| row.get(column));
+            cells.map(|cell| cell.chars().count()).max().unwrap_or_default()
+        })
+        .collect();
+    let mut text = line(&header, &widths, None);
+    for (client, cells) in clients.iter().zip(&rows) {
+        text.push_str(&line(cells, &widths, colours.then(|| colour(client.state()))));
+    }
+    text
+}
+
+fn row(client: &v1::ClientStatus, now: SystemTime) -> [String; 6] {
+    [
+        client.name.clone(),
+        state(client.state()).to_owned(),
+        runway(client).map_or_else(|| "-".to_owned(), output::span),
+        client.next_attempt_at.as_ref().map_or_else(|| "-".to_owned(), |at| until(at, now)),
+        client.requests_today.to_string(),
+        note(client),
+    ]
+}
+
+fn line(cells: &[String; 6], widths: &[usize], colour: Option<&str>) -> String {
+    let mut text = String::new();
+    for (column, (cell, width)) in cells.iter().zip(widths).enumerate() {
+        let padding = " ".repeat(width - cell.chars().count() + 2);
+        match colour {
+            Some(colour) if column == 1 => text.push_str(&format!("\x1b[{colour}m{cell}\x1b[0m{padding}")),
+            _ => text.push_str(&format!("{cell}{padding}")),
+        }
+    }
+    text.push_str(cells.last().map_or("", String::as_str));
+    let mut text = text.trim_end().to_owned();
+    text.push('\n');
+    text
+}
+
+/// What is worth knowing beside the numbers: the failure, else the first warning.
+fn note(client: &v1::ClientStatus) -> String {
+    if let Some(failure) = &client.last_failure {
+        return format!("{}: {} (failures: {})", failure.reason, failure.text, client.consecutive_failures);
+    }
+    client.warnings.first().cloned().unwrap_or_default()
+}
+
+/// Everything about one client.
+pub(super) fn details(client: &v1::ClientStatus, now: SystemTime) -> String {
+    let time = |at: &Option<prost_types::Timestamp>| match at {
+        Some(at) => format!("{} ({})", output::rfc3339(at), relative(at, now)),
+        None => "-".to_owned(),
+    };
+    let mut facts = vec![
+        ("client", client.name.clone()),
+        ("state", format!("{}: {}", state(client.state()), meaning(client.state()))),
+        ("token id", if client.token_id.is_empty() { "-".to_owned() } else { client.token_id.clone() }),
+        ("issued", time(&client.issued_at)),
+        ("expires", time(&client.expires_at)),
+        ("runway", runway(client).map_or_else(|| "none".to_owned(), output::span)),
+        ("next try", time(&client.next_attempt_at)),
+        ("failures in a row", client.consecutive_failures.to_string()),
+        ("requests today", requests(client)),
+        ("required", if client.required { "yes" } else { "no" }.to_owned()),
+    ];
+    if client.secret_in_use > 0 {
+        facts.push(("secret in use", client.secret_in_use.to_string()));
+    }
+    if let Some(failure) = &client.last_failure {
+        facts.push(("last failure", format!("{}: {}", failure.reason, failure.text)));
+        facts.push(("failed", time(&failure.at)));
+    }
+    facts.extend(client.warnings.iter().map(|warning| ("warning", warning.clone())));
+    facts.into_iter().map(|(name, value)| format!("{:<18} {value}\n", format!("{name}:"))).collect()
+}
+
+fn requests(client: &v1::ClientStatus) -> String {
+    match client.budget_per_day {
+        0 => client.requests_today.to_string(),
+        most => format!("{} of {most}", client.requests_today),
+    }
+}
+
+/// One client for programs.
+pub(super) fn json(client: &v1::ClientStatus) -> serde_json::Value {
+    let time = |at: &Option<prost_types::Timestamp>| at.as_ref().map(output::rfc3339);
+    json!({
+        "name": client.name,
+        "state": state(client.state()),
+        "token_id": (!client.token_id.is_empty()).then_some(&client.token_id),
+        "issued_at": time(&client.issued_at),
+        "expires_at": time(&client.expires_at),
+        "next_attempt_at": time(&client.next_attempt_at),
+        "consecutive_failures": client.consecutive_failures,
+        "last_failure": client.last_failure.as_ref().map(|failure| json!({
+            "reason": failure.reason,
+            "text": failure.text,
+            "at": time(&failure.at),
+        })),
+        "requests_today": client.requests_today,
+        "budget_per_day": (client.budget_per_day > 0).then_some(client.budget_per_day),
+        "secret_in_use": client.secret_in_use,
+        "runway_seconds": runway(client).map(|runway| runway.as_secs()),
+        "required": client.required,
+        "warnings": client.warnings,
+    })
+}
+
+/// The word for a state.
+pub(super) fn state(state: v1::ClientState) -> &'static str {
+    let name = state.as_str_name();
+    name.strip_prefix("CLIENT_STATE_").unwrap_or(name)
+}
+
+fn meaning(state: v1::ClientState) -> &'static str {
+    match state {
+        v1::ClientState::Unspecified => "a state that this version does not know",
+        v1::ClientState::Starting => "a token is on its way",
+        v1::ClientState::Fresh => "all is well",
+        v1::ClientState::Degraded => "the token is good, but the last refresh failed; act before the runway ends",
+        v1::ClientState::Unavailable => "no usable token; being retried",
+        v1::ClientState::Rejected => "no usable token; the credentials need a person",
+        v1::ClientState::Idle => "nobody asks; the next caller starts a request",
+    }
+}
+
+fn colour(state: v1::ClientState) -> &'static str {
+    match state {
+        v1::ClientState::Fresh => "32",
+        v1::ClientState::Degraded | v1::ClientState::Starting => "33",
+        v1::ClientState::Unavailable | v1::ClientState::Rejected => "31",
+        v1::ClientState::Idle | v1::ClientState::Unspecified => "2",
+    }
+}
+
+fn runway(client: &v1::ClientStatus) -> Option<Duration> {
+    client.runway.and_then(|span| Duration::try_from(span).ok()).filter(|span| !span.is_zero())
+}
+
+fn until(at: &prost_types::Timestamp, now: SystemTime) -> String {
+    match output::system_time(at).duration_since(now) {
+        Ok(wait) if wait.as_secs() > 0 => format!("in {}", output::span(wait)),
+        _ => "now".to_owned(),
+    }
+}
+
+fn relative(at: &prost_types::Timestamp, now: SystemTime) -> String {
+    match now.duration_since(output::system_time(at)) {
+        Ok(ago) if ago.as_secs() > 0 => format!("{} ago", output::span(ago)),
+        _ => until(at, now),
+    }
+}

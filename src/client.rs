@@ -1,0 +1,120 @@
+//! A gRPC client on the Unix socket, with as little machinery as the command line needs.
+
+use std::{
+    fmt, io,
+    path::{Path, PathBuf},
+    pin::Pin,
+    task::{Context, Poll},
+};
+
+use http::{Request, Response, Uri};
+use hyper::{body::Incoming, client::conn::http2};
+use hyper_util::rt::{TokioExecutor, TokioIo};
+use tokio::net::UnixStream;
+use tonic::body::Body;
+use tower_service::Service;
+
+use crate::pb::{
+    health::health_client::HealthClient,
+    v1::{admin_client::AdminClient, token_broker_client::TokenBrokerClient},
+};
+
+/// A connection to a daemon.
+#[derive(Clone)]
+pub struct Channel(http2::SendRequest<Body>);
+
+impl Channel {
+    /// Connects to the daemon that listens on `socket`. The connection is served by a task of the present runtime.
+    ///
+    /// # Errors
+    /// [`ConnectError`] with what to do.
+    pub async fn connect(socket: &Path) -> Result<Self, ConnectError> {
+        let fail = |error| ConnectError { socket: socket.to_path_buf(), error };
+        let stream = UnixStream::connect(socket).await.map_err(fail)?;
+        let (send, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
+            .await
+            .map_err(|error| fail(io::Error::other(error)))?;
+        #[expect(clippy::disallowed_methods, reason = "ends with the process or with the last sender")]
+        tokio::spawn(connection);
+        Ok(Self(send))
+    }
+
+    /// `TokenBroker`.
+    #[must_use]
+    pub fn broker(self) -> TokenBrokerClient<Self> {
+        TokenBrokerClient::with_origin(self, origin()).max_decoding_message_size(LARGEST_ANSWER)
+    }
+
+    /// `Admin`.
+    #[must_use]
+    pub fn admin(self) -> AdminClient<Self> {
+        AdminClient::with_origin(self, origin()).max_decoding_message_size(LARGEST_ANSWER)
+    }
+
+    /// `grpc.health.v1.Health`.
+    #[must_use]
+    pub fn health(self) -> HealthClient<Self> {
+        HealthClient::with_origin(self, origin())
+    }
+}
+
+impl Service<Request<Body>> for Channel {
+    type Response = Response<Incoming>;
+    type Error = hyper::Error;
+    type Future = Pin<Box<dyn Future<Output = hyper::Result<Response<Incoming>>> + Send>>;
+
+    fn poll_ready(&mut self, cx: &mut Context<'_>) -> Poll<Result<(), Self::Error>> {
+        self.0.poll_ready(cx)
+    }
+
+    fn call(&mut self, request: Request<Body>) -> Self::Future {
+        Box::pin(self.0.send_request(request))
+    }
+}
+
+/// A Unix socket has no host; the protocol wants one.
+fn origin() -> Uri {
+    Uri::from_static("http://localhost")
+}
+
+/// Nobody answers on the socket.
+#[derive(Debug)]
+pub struct ConnectError {
+    socket: PathBuf,
+    error: io::Error,
+}
+
+impl ConnectError {
+    /// Whether the socket is there but this user may not connect.
+    #[must_use]
+    pub fn not_allowed(&self) -> bool {
+        self.error.kind() == io::ErrorKind::PermissionDenied
+    }
+}
+
+impl fmt::Display for ConnectError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        let socket = self.socket.display();
+        match self.error.kind() {
+            io::ErrorKind::NotFound => write!(
+                f,
+                "no daemon: there is no socket at {socket}; start it (`systemctl start bearerd`, or `bearerd dev` to \
+                 try it out), or name the socket with --socket or BEARERD_SOCKET"
+            ),
+            io::ErrorKind::ConnectionRefused => write!(
+                f,
+                "no daemon: nobody listens on {socket}, it was left behind; start the daemon (`systemctl start bearerd`)"
+            ),
+            io::ErrorKind::PermissionDenied => write!(
+                f,
+                "{socket}: this user may not connect; an administrator can change [server] mode or the directory's mode"
+            ),
+            _ => write!(f, "{socket}: cannot connect: {}", self.error),
+        }
+    }
+}
+
+impl std::error::Error for ConnectError {}
+
+/// The status of a hundred thousand clients.
+const LARGEST_ANSWER: usize = 64 * 1024 * 1024;

@@ -1,0 +1,282 @@
+//! What single keys accept and refuse, and what they come to mean.
+
+use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+
+use super::{ClientSettings, Environment, Sources, load};
+use crate::{
+    access::{Caller, Rule},
+    oauth::{BasicEncoding, ClientAuth, LifetimeUnit, ProxyChoice},
+    secret::SecretSource,
+    token::{HeaderValueRule, RefreshPolicy},
+};
+
+/// Loads a configuration with one client, which has these lines beside `client_id`; problems without their place.
+fn client(lines: &str) -> Result<Arc<ClientSettings>, String> {
+    let directory = tempfile::tempdir().unwrap();
+    let file = directory.path().join("main.toml");
+    fs::write(&file, format!("[clients.a]\nclient_id = \"a\"\n{lines}")).unwrap();
+    let place = format!("{}: clients.a.", file.display());
+    match load(&Sources { file, environment: Environment::default(), own_uid: 990 }) {
+        Ok(config) => Ok(Arc::clone(config.clients.get("a").unwrap())),
+        Err(problems) => Err(problems.to_string().replace(&place, "")),
+    }
+}
+
+/// The same for a line beside all that is necessary.
+fn also(line: &str) -> Result<Arc<ClientSettings>, String> {
+    client(&format!("token_url = \"https://x.example/\"\nclient_secret = {{ env = \"X\" }}\n{line}"))
+}
+
+fn good(line: &str) -> Arc<ClientSettings> {
+    also(line).unwrap_or_else(|problems| panic!("{line}: {problems}"))
+}
+
+/// That each of these values is refused for its key, with one problem at this key.
+fn refuses(key: &str, values: &[&str]) {
+    for value in values {
+        let problems = also(&format!("{key} = {value}")).expect_err(value);
+        assert!(problems.starts_with(key) && problems.lines().count() == 1, "{value}: {problems}");
+    }
+}
+
+#[test]
+fn token_url() {
+    let load = |lines: &str| client(&format!("client_secret = {{ env = \"X\" }}\n{lines}"));
+    for url in [
+        "https://issuer.example/oauth2/token?tenant=a",
+        "https://[2001:db8::1]:8443/",
+        "http://localhost:8080/token",
+        "http://127.1.2.3/token",
+        "http://[::1]:80/token",
+    ] {
+        let settings = load(&format!("token_url = \"{url}\"")).unwrap_or_else(|problems| panic!("{url}: {problems}"));
+        assert!(url.starts_with(settings.endpoint.token_url.as_str().trim_end_matches(":80/token")), "{url}");
+    }
+    for url in [
+        "http://localhost.example/",
+        "http://10.0.0.1/",
+        "http://[::2]/",
+        "http://128.0.0.1/",
+        "https:/issuer.example/",
+        "https://",
+        "https://issuer.example:99999/",
+        "https://issuer .example/",
+        " https://issuer.example/",
+        "HTTP://issuer.example/",
+        "ftp://issuer.example/",
+        "https://id@issuer.example/",
+        "https://:secret@issuer.example/",
+        "https://issuer.example/#",
+        "//issuer.example/",
+        "",
+    ] {
+        let problems = load(&format!("token_url = \"{url}\"")).expect_err(url);
+        assert!(problems.starts_with("token_url: ") && problems.lines().count() == 1, "{url}: {problems}");
+    }
+    assert!(load("token_url = \"http://issuer.example/\"\nallow_http = true").is_ok());
+    assert!(load("token_url = \"http://issuer.example/\"\nallow_http = false").is_err());
+}
+
+#[test]
+fn client_secret() {
+    let load = |value: &str| client(&format!("token_url = \"https://x.example/\"\nclient_secret = {value}"));
+    let secret = |value: &str| load(value).unwrap().endpoint.client_secret.clone();
+    assert_eq!(secret(r#"{ file = "/a b" }"#), SecretSource::File(PathBuf::from("/a b").into()));
+    assert_eq!(secret(r#"{ env = "_A1" }"#), SecretSource::Env("_A1".into()));
+    for value in [
+        r#""abc""#,
+        "123",
+        "[]",
+        "{}",
+        r#"{ file = "a" }"#,
+        r#"{ file = "" }"#,
+        r#"{ file = "/a", env = "A" }"#,
+        r#"{ env = "1A" }"#,
+        r#"{ env = "A=B" }"#,
+        r#"{ credential = "a" }"#,
+        r#"{ command = ["a"] }"#,
+        r#"{ path = "/a" }"#,
+    ] {
+        let problems = load(value).expect_err(value);
+        assert!(problems.starts_with("client_secret") && problems.lines().count() == 1, "{value}: {problems}");
+    }
+}
+
+#[test]
+fn authentication() {
+    let auth = |lines: &str| good(lines).endpoint.auth;
+    let basic = |encoding| ClientAuth::SecretBasic { encoding };
+    assert_eq!(auth(""), ClientAuth::SecretPost);
+    assert_eq!(auth("auth_method = \"client_secret_post\""), ClientAuth::SecretPost);
+    assert_eq!(auth("auth_method = \"client_secret_basic\""), basic(BasicEncoding::Rfc6749));
+    assert_eq!(auth("auth_method = \"client_secret_basic\"\nbasic_encoding = \"raw\""), basic(BasicEncoding::Raw));
+    refuses("auth_method", &["\"private_key_jwt\"", "\"none\"", "\"basic\"", "1", "[]"]);
+}
+
+#[test]
+fn request_fields() {
+    let scope = |line: &str| good(line).endpoint.scope.clone();
+    assert_eq!(scope(""), None);
+    assert_eq!(scope("scope = \" a  b \"").as_deref(), Some("a b"));
+    assert_eq!(
+        scope("scope = [\"b\", \"https://x.example/.default\"]").as_deref(),
+        Some("b https://x.example/.default")
+    );
+    refuses(
+        "scope",
+        &["\"\"", "\" \"", "[]", "[\"a b\"]", "[\"\"]", "\"ä\"", "'a\"'", "'a\\b'", "\"a\\tb\"", "1", "[1]"],
+    );
+    let resource = |line: &str| good(line).endpoint.resource.clone();
+    assert_eq!(*resource("resource = \"https://x.example\""), ["https://x.example".into()], "kept as written");
+    assert_eq!(*resource("resource = [\"urn:a:b\", \"https://x\"]"), ["urn:a:b".into(), "https://x".into()]);
+    refuses("resource", &["\"/a\"", "\"a\"", "\"https://x/#\"", "\"https://x/ y\"", "[]", "[\"\"]", "{}"]);
+    let parameters = good("parameters = { b = \"2\", a = \"\" }").endpoint.parameters.clone();
+    assert_eq!(*parameters, [("a".into(), "".into()), ("b".into(), "2".into())]);
+    refuses("parameters", &["{ scope = \"a\" }", "{ client_secret = \"a\" }", "{ a = 1 }", "{ \"\" = \"a\" }", "[]"]);
+    refuses("audience", &["\"\"", "\"a\\nb\"", "[\"a\"]"]);
+}
+
+#[test]
+fn answer_fields() {
+    let endpoint = |line: &str| good(line).endpoint.clone();
+    assert_eq!(endpoint("expires_in_unit = \"milliseconds\"").expires_in_unit, LifetimeUnit::Milliseconds);
+    assert_eq!(endpoint("expires_at_field = \"expires_on\"").expires_at_field.as_deref(), Some("expires_on"));
+    assert_eq!(endpoint("token_type = \"DPoP\"").token_type.as_deref(), Some("DPoP"));
+    refuses("expires_in_unit", &["\"minutes\"", "\"\"", "1"]);
+    refuses("token_type", &["\"Bearer \"", "\"\"", "\"Bearer:\""]);
+}
+
+#[test]
+fn allow() {
+    let allows =
+        |value: &str, uid, gid| good(&format!("allow = {value}")).policy.allows(&Caller { uid, gid, pid: None });
+    assert!(allows("[]", 0, 5) && allows("[]", 990, 5) && !allows("[]", 5, 5));
+    assert!(allows("[{ uid = 5 }]", 5, 9) && !allows("[{ uid = 5 }]", 6, 5));
+    assert!(allows("[{ uid = 5, gid = 7 }]", 5, 7) && !allows("[{ uid = 5, gid = 7 }]", 5, 8));
+    assert!(allows("[{ uid = 5 }, { gid = 8 }]", 6, 8));
+    assert!(allows("[{ any = true }]", 7, 7));
+    assert!(allows("[{ group = \"root\" }]", 7, 0) && allows("[{ user = \"root\", uid = 0 }]", 0, 9));
+    let both = [Rule::All { uid: Some(0), gid: Some(0) }];
+    assert_eq!(good("allow = [{ user = \"root\", group = \"root\" }]").policy, crate::access::Policy::new(990, both));
+    refuses(
+        "allow",
+        &[
+            "true",
+            "{ uid = 1 }",
+            "[\"root\"]",
+            "[{}]",
+            "[{ any = false }]",
+            "[{ any = true, uid = 1 }]",
+            "[{ uid = -1 }]",
+            "[{ uid = 4294967295 }]",
+            "[{ uid = \"1\" }]",
+            "[{ user = \"no-such-user\" }]",
+            "[{ group = \"no-such-group\" }]",
+            "[{ user = \"root\", uid = 1 }]",
+            "[{ group = \"root\", gid = 1 }]",
+            "[{ group = \"root\", unit = \"a.service\" }]",
+            "[{ users = \"root\" }]",
+        ],
+    );
+}
+
+#[test]
+fn refresh_numbers() {
+    assert_eq!(*good("").refresh, RefreshPolicy::default());
+    let settings = good(
+        "prefetch = false\nidle_after = \"1h\"\nassumed_lifetime = 60\nbudget = { per_day = 9 }\n\
+         refresh = { earliest = 0.5, latest = 0.5, min_validity = 0, retry_cap = 1, retry_cap_without_token = 2, \
+         refused_cap = \"1m 3s\", retry_after_cap = \"4s\" }",
+    );
+    let expected = RefreshPolicy {
+        earliest: 0.5,
+        latest: 0.5,
+        min_validity: Duration::ZERO,
+        assumed_lifetime: Duration::from_secs(60),
+        retry_cap: Duration::from_secs(1),
+        retry_cap_without_token: Duration::from_secs(2),
+        refused_cap: Duration::from_secs(63),
+        retry_after_cap: Duration::from_secs(4),
+        prefetch: false,
+        idle_after: Some(Duration::from_secs(3600)),
+        budget_per_day: Some(9),
+    };
+    assert_eq!(*settings.refresh, expected);
+    refuses("refresh.earliest", &["0.0", "0", "-0.5", "0.96", "nan", "inf", "\"0.5\"", "0.81"]);
+    refuses("refresh.latest", &["0.96", "1.0", "0.69"]);
+    refuses("refresh.retry_cap", &["0", "\"999ms\"", "\"2h\"", "\"5\"", "1.5", "true", "9223372036854775807"]);
+    refuses("budget.per_day", &["0", "-1", "1.0", "\"5\"", "1000001"]);
+    refuses("assumed_lifetime", &["0", "\"31d\"", "\"\""]);
+}
+
+#[test]
+fn connection() {
+    let endpoint = |line: &str| good(line).endpoint.clone();
+    let plain = endpoint("");
+    assert_eq!(
+        (plain.transport.connect_timeout, plain.attempt_timeout),
+        (Duration::from_secs(3), Duration::from_secs(10))
+    );
+    assert_eq!(endpoint("proxy = \"none\"").transport.proxy, ProxyChoice::None);
+    assert_eq!(endpoint("proxy = \"environment\"").transport.proxy, ProxyChoice::Environment);
+    for url in ["http://p.example:3128", "https://u:p@p.example/", "socks5://[::1]:1080", "socks5h://p.example"] {
+        assert!(matches!(endpoint(&format!("proxy = \"{url}\"")).transport.proxy, ProxyChoice::Url(_)), "{url}");
+    }
+    refuses("proxy", &["\"p.example:3128\"", "\"ftp://p\"", "\"http://p/path\"", "\"http://\"", "\"\"", "false"]);
+    refuses("timeouts.connect", &["\"99ms\"", "\"11s\"", "\"3m\""]);
+    refuses("timeouts.attempt", &["\"2s\"", "121"]);
+    assert!(also("timeouts = { connect = 20, attempt = 20 }").is_ok());
+    refuses("tls.ca_file", &["\"a.pem\"", "\"/\"", "\"/dev/null\"", "\"/proc/self/status\"", "\"/does/not/exist\""]);
+    refuses("tls.client_key", &["\"/a\""]);
+}
+
+#[test]
+fn certificate_authorities_are_read_once() {
+    let directory = tempfile::tempdir().unwrap();
+    let ca = directory.path().join("ca.pem");
+    let line = format!("tls = {{ ca_file = {:?} }}", ca.display().to_string());
+    let place = "tls.ca_file: names a file that ";
+    fs::write(&ca, "no PEM").unwrap();
+    assert_eq!(
+        also(&line).unwrap_err(),
+        format!("{place}holds no certificate in PEM form; name a file with one or more PEM certificates")
+    );
+    fs::write(&ca, rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap().cert.pem()).unwrap();
+    let first = good(&line);
+    assert!(first.endpoint.transport.ca.is_some());
+    assert_eq!(first, good(&line));
+    fs::write(&ca, rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap().cert.pem()).unwrap();
+    assert_ne!(first, good(&line), "a changed file is a changed setting");
+}
+
+#[test]
+fn request_headers() {
+    let headers = |value: &str| good(&format!("request_headers = {value}")).request_headers.clone();
+    let found =
+        headers(r#"{ b = { per_call = true }, A = { value = "x y" }, c = { per_call = true, pattern = "a|b" } }"#);
+    let rules: Vec<_> = found.iter().map(|header| (&*header.name, header.value.clone())).collect();
+    let per_call = |pattern: Option<&str>| HeaderValueRule::PerCall { pattern: pattern.map(Box::from) };
+    let fixed = HeaderValueRule::Fixed("x y".into());
+    assert_eq!(rules, [("A", fixed), ("b", per_call(None)), ("c", per_call(Some("a|b")))]);
+    refuses(
+        "request_headers",
+        &[
+            "{ host = { value = \"x\" } }",
+            "{ AUTHORIZATION = { per_call = true } }",
+            "{ TE = { value = \"x\" } }",
+            "{ \"a b\" = { value = \"x\" } }",
+            "{ \"\" = { value = \"x\" } }",
+            "{ a = { value = \"x\" }, A = { value = \"x\" } }",
+            "{ a = \"x\" }",
+            "{ a = {} }",
+            "{ a = { value = \"\" } }",
+            "{ a = { value = \" x\" } }",
+            "{ a = { value = \"x\\ny\" } }",
+            "{ a = { per_call = false } }",
+            "{ a = { pattern = \"x\" } }",
+            "{ a = { per_call = true, value = \"x\" } }",
+            "{ a = { per_call = true, pattern = \"a)|(b\" } }",
+            "{ a = { per_call = true, pattern = \"(?x)a #\" } }",
+        ],
+    );
+}

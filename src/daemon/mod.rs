@@ -1,0 +1,178 @@
+//! Puts the parts together and runs them: the only place that knows all of them.
+
+pub mod assemble;
+pub mod diff;
+pub mod engine;
+pub mod logging;
+pub mod reload;
+pub mod signals;
+pub mod supervisor;
+
+use std::{fmt, path::PathBuf, sync::Arc};
+
+use tokio::{
+    runtime::Handle,
+    sync::{mpsc, oneshot, watch},
+};
+
+use crate::{
+    clock::Clock,
+    config::Config,
+    lifecycle::{Lifecycle, Phase},
+    refresh::Registry,
+    server::{self, ListenError, Listener, Loaded, Reflection, Reloaded, Shared, Usage},
+};
+use assemble::AssembleError;
+use reload::Reloader;
+use supervisor::Supervisor;
+
+/// What a daemon is made of beside its configuration.
+pub struct Parts {
+    /// Where the socket is to be.
+    pub socket: PathBuf,
+    /// Tells the time.
+    pub clock: Arc<dyn Clock>,
+    /// Where refreshers and token requests run: not where callers are served, so that neither delays the other.
+    pub engine: Handle,
+    /// Reads the configuration again when asked to; `None`: there is nothing to read.
+    pub load: Option<reload::Load>,
+}
+
+/// A daemon that listens but does not serve yet.
+pub struct Daemon {
+    listener: Listener,
+    shared: Arc<Shared>,
+    reflection: Reflection,
+    phase: watch::Sender<Lifecycle>,
+    reloader: Reloader,
+    reloads: mpsc::Receiver<oneshot::Sender<Reloaded>>,
+}
+
+/// Orders to a running daemon that come from its process, not from a caller.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Order {
+    /// Read the configuration again.
+    Reload,
+    /// Finish what was begun and end.
+    Stop,
+}
+
+impl Daemon {
+    /// Binds the socket and starts the clients.
+    ///
+    /// # Errors
+    /// [`StartError`]: nothing runs then.
+    pub fn build(config: Config, parts: Parts) -> Result<Self, StartError> {
+        let registry = Arc::new(Registry::new());
+        let supervisor = Supervisor::new(Arc::clone(&registry), Arc::clone(&parts.clock), parts.engine);
+        let reflection = Reflection::build().map_err(|error| StartError::Reflection(error.to_string()))?;
+        let listener = Listener::bind(&parts.socket, config.server.mode).map_err(StartError::Listen)?;
+        let (phase, phases) = watch::channel(Lifecycle::Starting);
+        let (admins, admins_now) = watch::channel(config.server.admins.clone());
+        let now = parts.clock.now();
+        let loaded = Loaded { started: now.boot, files: config.files.clone(), at: now.wall };
+        let (loaded, loaded_now) = watch::channel(loaded);
+        let (orders, reloads) = mpsc::channel(1);
+        let shared = Arc::new(Shared {
+            registry,
+            clock: parts.clock,
+            phase: phases,
+            admins: admins_now,
+            loaded: loaded_now,
+            reloads: orders,
+            usage: Usage::new(config.server.limits.clone()),
+        });
+        let mut reloader = Reloader::new(supervisor, config.server, admins, loaded, parts.load);
+        reloader.start(config.clients).map_err(StartError::Assemble)?;
+        Ok(Self { listener, shared, reflection, phase, reloader, reloads })
+    }
+
+    /// Follows the daemon's life.
+    #[must_use]
+    pub fn phase(&self) -> Phase {
+        self.phase.subscribe()
+    }
+
+    /// The clients, for whoever runs the daemon inside its own process.
+    #[must_use]
+    pub fn registry(&self) -> Arc<Registry> {
+        Arc::clone(&self.shared.registry)
+    }
+
+    /// Serves until ordered to stop, or until nobody can order anything any more; then drains.
+    ///
+    /// A second order to stop ends the draining.
+    pub async fn run(self, mut orders: mpsc::Receiver<Order>) {
+        let Self { listener, shared, reflection, phase, mut reloader, mut reloads } = self;
+        tracing::info!(
+            socket = %listener.path().display(),
+            clients = shared.registry.entries().len(),
+            version = env!("CARGO_PKG_VERSION"),
+            "serving"
+        );
+        let drain = reloader.drain();
+        let serving = server::serve(listener, Arc::clone(&shared), reflection, drain);
+        tokio::pin!(serving);
+        phase.send_replace(Lifecycle::Ready);
+        loop {
+            tokio::select! {
+                _ = &mut serving => break,
+                Some(answer) = reloads.recv() => {
+                    let reloaded = reloader.reload(shared.clock.now()).await;
+                    // Whoever asked may have left; the reload happened all the same, and is in the log.
+                    let _ = answer.send(reloaded);
+                }
+                order = orders.recv() => match order {
+                    Some(Order::Reload) => {
+                        reloader.reload(shared.clock.now()).await;
+                    }
+                    Some(Order::Stop) | None => {
+                        tracing::info!(deadline_s = drain.as_secs(), calls = shared.usage.calls(), "draining");
+                        phase.send_replace(Lifecycle::Draining);
+                        reloads.close();
+                        tokio::select! {
+                            cut_off = &mut serving => tracing::info!(cut_off, "drained"),
+                            Some(Order::Stop) = second_stop(&mut orders) => tracing::warn!("stopped without draining"),
+                        }
+                        break;
+                    }
+                }
+            }
+        }
+        reloader.stop().await;
+        phase.send_replace(Lifecycle::Stopped);
+    }
+}
+
+/// The next order to stop; `None` when there will be none.
+async fn second_stop(orders: &mut mpsc::Receiver<Order>) -> Option<Order> {
+    while let Some(order) = orders.recv().await {
+        if order == Order::Stop {
+            return Some(order);
+        }
+    }
+    None
+}
+
+/// The daemon cannot start.
+#[derive(Debug)]
+pub enum StartError {
+    /// A client cannot be put together.
+    Assemble(AssembleError),
+    /// The socket cannot be made.
+    Listen(ListenError),
+    /// The compiled-in descriptors are unusable.
+    Reflection(String),
+}
+
+impl fmt::Display for StartError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Assemble(error) => error.fmt(f),
+            Self::Listen(error) => error.fmt(f),
+            Self::Reflection(error) => write!(f, "reflection descriptors are unusable: {error}"),
+        }
+    }
+}
+
+impl std::error::Error for StartError {}

@@ -1,0 +1,107 @@
+//! Owns the tasks of all clients: starts, replaces and stops them.
+
+use std::{
+    collections::{BTreeMap, HashMap},
+    sync::Arc,
+};
+
+use tokio::{
+    runtime::Handle as Runtime,
+    task::{AbortHandle, JoinSet},
+};
+
+use super::{
+    assemble::{self, AssembleError, Assembler},
+    diff::{Change, Clients},
+};
+use crate::{
+    clock::Clock,
+    config::ClientSettings,
+    refresh::{ClockWatch, Entry, Registry},
+    token::{ClientName, TokenSource},
+};
+
+/// See the module.
+pub struct Supervisor {
+    registry: Arc<Registry>,
+    assembler: Assembler,
+    engine: Runtime,
+    tasks: JoinSet<()>,
+    running: HashMap<ClientName, AbortHandle>,
+}
+
+/// The sources of clients that are about to start. Made first, so that a failure changes nothing.
+pub struct Prepared(HashMap<ClientName, Arc<dyn TokenSource>>);
+
+impl Supervisor {
+    /// Makes a supervisor of no clients, and starts the watch of the clocks.
+    #[must_use]
+    pub fn new(registry: Arc<Registry>, clock: Arc<dyn Clock>, engine: Runtime) -> Self {
+        let (clock_watch, jolt) = ClockWatch::new(Arc::clone(&clock));
+        let mut tasks = JoinSet::new();
+        tasks.spawn_on(clock_watch.run(), &engine);
+        let assembler = Assembler::new(clock, jolt, registry.pulse());
+        Self { registry, assembler, engine, tasks, running: HashMap::new() }
+    }
+
+    /// Makes what the changes need, without starting anything.
+    ///
+    /// # Errors
+    /// A client cannot be put together.
+    pub fn prepare(&self, changes: &BTreeMap<ClientName, Change>, new: &Clients) -> Result<Prepared, AssembleError> {
+        let starting = changes.iter().filter(|(_, change)| matches!(change, Change::Start | Change::Replace));
+        starting
+            .filter_map(|(name, _)| Some((name, new.get(name)?)))
+            .map(|(name, settings)| Ok((name.clone(), self.assembler.source(name, settings)?)))
+            .collect::<Result<_, _>>()
+            .map(Prepared)
+    }
+
+    /// Carries out the changes: replaces the registry as a whole, then ends what is no longer in it.
+    pub fn apply(&mut self, changes: &BTreeMap<ClientName, Change>, new: &Clients, mut prepared: Prepared) {
+        let old = self.registry.entries();
+        let mut entries = HashMap::with_capacity(new.len());
+        let mut ended = Vec::new();
+        for (name, change) in changes {
+            if matches!(change, Change::Stop | Change::Replace) {
+                ended.extend(self.running.remove(name));
+            }
+            let Some(settings) = new.get(name) else { continue };
+            let entry = match (change, old.get(name), prepared.0.remove(name)) {
+                (Change::Keep, Some(entry), _) => Arc::clone(entry),
+                (Change::Retouch, Some(entry), _) => {
+                    Arc::new(assemble::entry(name, settings, entry.handle().clone()))
+                }
+                (_, _, Some(source)) => Arc::new(self.start(name, settings, source)),
+                // Not reached: whatever starts was prepared, whatever stays is in the registry.
+                (_, _, None) => continue,
+            };
+            entries.insert(name.clone(), entry);
+        }
+        self.registry.replace(entries);
+        // Only now: a caller who waits on one of these finds its successor, or that it is gone.
+        for task in ended {
+            task.abort();
+        }
+        self.reap();
+        self.assembler.tidy();
+    }
+
+    fn start(&mut self, name: &ClientName, settings: &ClientSettings, source: Arc<dyn TokenSource>) -> Entry {
+        let (refresher, handle) = self.assembler.refresher(name, settings, source);
+        let task = self.tasks.spawn_on(refresher.run(), &self.engine);
+        self.running.insert(name.clone(), task);
+        assemble::entry(name, settings, handle)
+    }
+
+    /// Forgets tasks that have ended.
+    fn reap(&mut self) {
+        while self.tasks.try_join_next().is_some() {}
+    }
+
+    /// Ends all tasks.
+    pub async fn stop(&mut self) {
+        self.tasks.shutdown().await;
+        self.running.clear();
+    }
+}

@@ -1,0 +1,106 @@
+//! An answer without a token: what went wrong, who must act, in words for a person.
+
+use super::{
+    Answer, Expectations, Unreadable,
+    body::Body,
+    fields::{Fields, Value},
+};
+use crate::{
+    oauth::redact::Redactor,
+    token::{Failure, FailureKind},
+};
+
+/// The failure of an answer that should have had a token; `problem` is what comes after "HTTP 200 with".
+pub(super) fn unusable(answer: &Answer<'_>, problem: &str) -> Failure {
+    let mut text = format!("HTTP {} with {problem}", answer.status);
+    if let Some(encoding) = answer.content_encoding.map(str::trim).filter(|encoding| !EXPECTED.contains(encoding)) {
+        let shown = Redactor::default().excerpt(encoding, SHORT);
+        text = format!("{text} (Content-Encoding: {shown}, which was not asked for)");
+    }
+    Failure::new(FailureKind::Malformed, text)
+}
+
+/// The failure of a 4xx or 5xx.
+pub(super) fn of_status(answer: &Answer<'_>, expectations: &Expectations<'_>) -> Failure {
+    let redactor = expectations.redactor;
+    let body = Body::decode(answer.body);
+    let text = match &body {
+        Ok(body) => body.lossy(),
+        Err(problem) => return failure(answer.status, None, &format!(" with {problem}")),
+    };
+    let fields = Fields::read(&text, answer.content_type, &ERROR_FIELDS);
+    if let Some(failure) = fields.as_ref().ok().and_then(|fields| of_fields(answer.status, fields, redactor)) {
+        return failure;
+    }
+    let said = match fields {
+        Err(Unreadable::Empty) => " with an empty body".to_owned(),
+        _ => format!(": {}", redactor.excerpt(&text, EXCERPT)),
+    };
+    failure(answer.status, None, &said)
+}
+
+/// The failure that an answer's `error` field tells (RFC 6749 section 5.2), whatever its status; `None` without one.
+pub(super) fn of_fields(status: u16, fields: &Fields, redactor: &Redactor) -> Option<Failure> {
+    match fields.get("error")? {
+        Value::Text(_) => {
+            let code = fields.text("error")?;
+            let text = format!(", {}{}", redactor.excerpt(code, SHORT), description(fields, redactor));
+            Some(failure(status, Some(code), &text))
+        }
+        // With an error status the body is quoted instead, which says more.
+        Value::Nested | Value::Flag(true) if status < 400 => {
+            let text = format!(" with an error in an unknown form{}", description(fields, redactor));
+            Some(failure(status, None, &text))
+        }
+        Value::Flag(_) | Value::Nested | Value::Null | Value::Number(_) => None,
+    }
+}
+
+/// What the issuer says about its error; `message` is what frameworks call it.
+fn description(fields: &Fields, redactor: &Redactor) -> String {
+    let said = fields.text("error_description").or_else(|| fields.text("message"));
+    said.map(|text| format!(": {}", redactor.excerpt(text, EXCERPT))).unwrap_or_default()
+}
+
+/// `HTTP 401` + `, invalid_client: no such client` + ` (check client_id, ...)`.
+fn failure(status: u16, code: Option<&str>, said: &str) -> Failure {
+    let code = code.map(str::to_ascii_lowercase);
+    let advice = advice(status, code.as_deref()).map(|advice| format!(" ({advice})")).unwrap_or_default();
+    Failure::new(kind(status, code.as_deref()), format!("HTTP {status}{said}{advice}")).throttled(status == 429)
+}
+
+/// Whether waiting helps, or somebody must change something.
+fn kind(status: u16, code: Option<&str>) -> FailureKind {
+    match (status, code) {
+        (408 | 425 | 429 | 500.., _) => FailureKind::Busy,
+        (_, Some("server_error" | "slow_down" | "temporarily_unavailable")) => FailureKind::Busy,
+        _ => FailureKind::Refused,
+    }
+}
+
+/// What to look at, where the code or the status tells it.
+fn advice(status: u16, code: Option<&str>) -> Option<&'static str> {
+    match (code, status) {
+        (_, 408 | 425 | 429 | 500..) => None,
+        (Some("invalid_client"), _) | (None, 401) => Some("check client_id, client_secret and auth_method"),
+        (Some("invalid_scope"), _) => Some("check scope"),
+        (Some("invalid_target"), _) => Some("check resource and audience"),
+        (Some("unauthorized_client"), _) => Some("the issuer must allow this client the client_credentials grant"),
+        (Some("unsupported_grant_type"), _) => Some("check token_url; this endpoint has no client_credentials grant"),
+        (Some("invalid_dpop_proof" | "use_dpop_nonce"), _) => {
+            Some("the issuer requires DPoP for this client, which bearerd does not offer; have it switched off")
+        }
+        (None, 404 | 405 | 410) => Some("check token_url"),
+        (None, 407) => Some("the proxy wants a user and a password; set them in proxy"),
+        _ => None,
+    }
+}
+
+/// The fields that are read of an error.
+const ERROR_FIELDS: [&str; 3] = ["error", "error_description", "message"];
+/// Encodings that explain nothing.
+const EXPECTED: [&str; 4] = ["", "gzip", "identity", "x-gzip"];
+/// How much of a body or a description is quoted, in bytes.
+const EXCERPT: usize = 512;
+/// How much of an error code is quoted, in bytes.
+const SHORT: usize = 64;
