@@ -35,10 +35,7 @@ impl SystemClock {
 impl Clock for SystemClock {
     #[expect(clippy::disallowed_methods, reason = "this is the place that reads the wall clock")]
     fn now(&self) -> Moment {
-        Moment {
-            boot: BootTime::after_boot(Self::read(ClockId::CLOCK_BOOTTIME)),
-            wall: SystemTime::now(),
-        }
+        Moment { boot: BootTime::after_boot(Self::read(ClockId::CLOCK_BOOTTIME)), wall: SystemTime::now() }
     }
 
     fn awake(&self) -> Duration {

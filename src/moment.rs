@@ -74,11 +74,7 @@ impl Moment {
     /// What the wall clock is expected to show at a point of the boot-time clock, if it does not step.
     #[must_use]
     pub fn wall_at(self, boot: BootTime) -> SystemTime {
-        if boot >= self.boot {
-            self.wall + boot.since(self.boot)
-        } else {
-            self.wall - self.boot.since(boot)
-        }
+        if boot >= self.boot { self.wall + boot.since(self.boot) } else { self.wall - self.boot.since(boot) }
     }
 }
 

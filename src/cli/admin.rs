@@ -56,21 +56,22 @@ fn summary(response: &v1::ReloadResponse) -> String {
         [] => None,
         names => Some(format!("{what} {}", names.join(", "))),
     };
-    let parts: Vec<_> = [
-        named("added", &response.added),
-        named("changed", &response.changed),
-        named("removed", &response.removed),
-    ]
-    .into_iter()
-    .flatten()
-    .chain([format!("{} unchanged", response.unchanged)])
-    .collect();
+    let parts: Vec<_> =
+        [named("added", &response.added), named("changed", &response.changed), named("removed", &response.removed)]
+            .into_iter()
+            .flatten()
+            .chain([format!("{} unchanged", response.unchanged)])
+            .collect();
     format!("reloaded: {}", parts.join("; "))
 }
 
 fn problem(problem: &v1::ConfigProblem) -> String {
     let v1::ConfigProblem { file, path, message, remedy } = problem;
-    if path.is_empty() { format!("{file}: {message}; {remedy}") } else { format!("{file}: {path}: {message}; {remedy}") }
+    if path.is_empty() {
+        format!("{file}: {message}; {remedy}")
+    } else {
+        format!("{file}: {path}: {message}; {remedy}")
+    }
 }
 
 fn as_json(response: &v1::ReloadResponse) -> serde_json::Value {

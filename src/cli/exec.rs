@@ -10,10 +10,8 @@ pub(super) async fn exec(named: Option<PathBuf>, args: args::ExecArgs) -> Outcom
     if bad_name {
         return Err(Trouble::new(Exit::Usage, format!("--env {}: not a name for a variable", args.env)));
     }
-    let (program, arguments) = args
-        .command
-        .split_first()
-        .ok_or_else(|| Trouble::new(Exit::Usage, "no command; write it behind --"))?;
+    let (program, arguments) =
+        args.command.split_first().ok_or_else(|| Trouble::new(Exit::Usage, "no command; write it behind --"))?;
     let (token, _) = token::fetch(named, args.ask).await?;
     let error = Command::new(program).args(arguments).env(&args.env, &token.access_token).exec();
     let remedy = match error.kind() {

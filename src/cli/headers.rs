@@ -85,10 +85,7 @@ mod tests {
         v1::Token {
             client: "wawex".to_owned(),
             authorization: "Bearer t".to_owned(),
-            headers: vec![
-                header("Requestor-ID", "", true, "[0-9]{1,20}"),
-                header("X-Partner", "acme", false, ""),
-            ],
+            headers: vec![header("Requestor-ID", "", true, "[0-9]{1,20}"), header("X-Partner", "acme", false, "")],
             ..v1::Token::default()
         }
     }

@@ -12,16 +12,19 @@ use crate::{
 
 /// Prints one line: what is asked for and whether it is well. Exit code 69 if it is not.
 pub(super) async fn health(named: Option<PathBuf>, args: args::HealthArgs) -> Outcome {
-    let (service, what) = match &args.client {
-        None => (READINESS.to_owned(), "every required client".to_owned()),
-        Some(client) => (format!("clients/{client}"), format!("client `{client}`")),
+    let (service, well, ill) = match &args.client {
+        None => (READINESS.to_owned(), "every required client has".to_owned(), "a required client has".to_owned()),
+        Some(client) => {
+            (format!("clients/{client}"), format!("client `{client}` has"), format!("client `{client}` has"))
+        }
     };
     let mut health = socket::connect(named).await?.health();
     let request = HealthCheckRequest { service: service.clone() };
     let response = match health.check(request).await {
         Ok(response) => response.into_inner(),
         Err(status) if status.code() == tonic::Code::NotFound => {
-            return Err(Trouble::new(Exit::Configuration, format!("no {what} is configured")));
+            let name = args.client.unwrap_or_default();
+            return Err(Trouble::new(Exit::Configuration, format!("no client `{name}` is configured")));
         }
         Err(status) => return Err(status.into()),
     };
@@ -29,9 +32,9 @@ pub(super) async fn health(named: Option<PathBuf>, args: args::HealthArgs) -> Ou
     if args.json {
         output::json(&json!({ "service": service, "healthy": healthy }))?;
     } else if healthy {
-        output::line(&format!("ok: {what} has a usable token"))?;
+        output::line(&format!("ok: {well} a usable token"))?;
     } else {
-        output::line(&format!("not ok: {what} does not have a usable token; see `bearerd status`"))?;
+        output::line(&format!("not ok: {ill} no usable token; see `bearerd status`"))?;
     }
     if healthy { Ok(()) } else { Err(Trouble::new(Exit::Unavailable, "")) }
 }

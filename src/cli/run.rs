@@ -51,11 +51,7 @@ pub(super) fn start_logging(args: args::LogArgs) -> Outcome {
 
 /// The files and the environment of this process.
 pub(super) fn sources(args: args::ConfigArgs) -> Sources {
-    Sources {
-        file: args.config,
-        environment: Environment::of_process(),
-        own_uid: nix::unistd::geteuid().as_raw(),
-    }
+    Sources { file: args.config, environment: Environment::of_process(), own_uid: nix::unistd::geteuid().as_raw() }
 }
 
 /// What is printed about a bad configuration.

@@ -30,10 +30,7 @@ pub(super) async fn token(named: Option<PathBuf>, args: args::TokenArgs) -> Outc
 }
 
 /// Asks the daemon for a token.
-pub(super) async fn fetch(
-    named: Option<PathBuf>,
-    args: args::AskArgs,
-) -> Result<(v1::Token, v1::Rejection), Trouble> {
+pub(super) async fn fetch(named: Option<PathBuf>, args: args::AskArgs) -> Result<(v1::Token, v1::Rejection), Trouble> {
     let mut request = Request::new(v1::GetTokenRequest {
         client: args.client,
         min_validity: args.min_validity.map(|span| prost_types::Duration {
@@ -46,9 +43,7 @@ pub(super) async fn fetch(
     let mut broker = socket::connect(named).await?.broker();
     let response = broker.get_token(request).await?.into_inner();
     let rejection = response.rejection();
-    let token = response
-        .token
-        .ok_or_else(|| Trouble::new(Exit::Unavailable, "the daemon answered without a token"))?;
+    let token = response.token.ok_or_else(|| Trouble::new(Exit::Unavailable, "the daemon answered without a token"))?;
     Ok((token, rejection))
 }
 

@@ -16,8 +16,8 @@ pub struct Environment(BTreeMap<String, OsString>);
 impl Environment {
     /// The variables of this process.
     #[must_use]
+    #[expect(clippy::disallowed_methods, reason = "the one place where configuration reads the environment")]
     pub fn of_process() -> Self {
-        #[expect(clippy::disallowed_methods, reason = "the one place where configuration reads the environment")]
         std::env::vars_os().collect()
     }
 

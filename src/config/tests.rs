@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{ClientSettings, Environment, Sources, load};
 use crate::{
-    access::{Caller, Rule},
+    access::{Caller, Policy, Rule},
     oauth::{BasicEncoding, ClientAuth, LifetimeUnit, ProxyChoice},
     secret::SecretSource,
     token::{HeaderValueRule, RefreshPolicy},
@@ -40,6 +40,20 @@ fn refuses(key: &str, values: &[&str]) {
 }
 
 #[test]
+fn server() {
+    let load = |line: &str| also(&format!("[server]\n{line}"));
+    let path = |length: usize| format!("socket = \"/{}\"", "x".repeat(length - 1));
+    for good in [&*path(107), "mode = \"0600\"", "mode = \"777\"", "drain = 0", "limits = { connections = 1 }"] {
+        assert!(load(good).is_ok(), "{good}: {:?}", load(good));
+    }
+    for bad in [&*path(108), "mode = \"0400\"", "mode = \"1777\"", "mode = 0o600", "mode = 600", "drain = 601"] {
+        assert_eq!(load(bad).expect_err(bad).lines().count(), 1, "{bad}");
+    }
+    assert!(load("limits = { connections = 0 }").is_err());
+    assert!(load("admins = [{ user = \"no-such-user\" }]").is_err());
+}
+
+#[test]
 fn token_url() {
     let load = |lines: &str| client(&format!("client_secret = {{ env = \"X\" }}\n{lines}"));
     for url in [
@@ -47,10 +61,10 @@ fn token_url() {
         "https://[2001:db8::1]:8443/",
         "http://localhost:8080/token",
         "http://127.1.2.3/token",
-        "http://[::1]:80/token",
+        "http://[::1]:81/token",
     ] {
         let settings = load(&format!("token_url = \"{url}\"")).unwrap_or_else(|problems| panic!("{url}: {problems}"));
-        assert!(url.starts_with(settings.endpoint.token_url.as_str().trim_end_matches(":80/token")), "{url}");
+        assert_eq!(settings.endpoint.token_url.as_str(), url);
     }
     for url in [
         "http://localhost.example/",
@@ -157,7 +171,7 @@ fn allow() {
     assert!(allows("[{ any = true }]", 7, 7));
     assert!(allows("[{ group = \"root\" }]", 7, 0) && allows("[{ user = \"root\", uid = 0 }]", 0, 9));
     let both = [Rule::All { uid: Some(0), gid: Some(0) }];
-    assert_eq!(good("allow = [{ user = \"root\", group = \"root\" }]").policy, crate::access::Policy::new(990, both));
+    assert_eq!(good("allow = [{ user = \"root\", group = \"root\" }]").policy, Policy::new(990, both));
     refuses(
         "allow",
         &[

@@ -69,9 +69,7 @@ impl Assembler {
         let host = token_url.host_str().unwrap_or_default();
         let port = token_url.port_or_known_default().unwrap_or_default();
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
-        let gate = gates
-            .entry(format!("{host}:{port}").into())
-            .or_insert_with(|| Arc::new(Semaphore::new(PER_ISSUER)));
+        let gate = gates.entry(format!("{host}:{port}").into()).or_insert_with(|| Arc::new(Semaphore::new(PER_ISSUER)));
         Arc::clone(gate)
     }
 

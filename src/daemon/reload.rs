@@ -154,7 +154,10 @@ fn wrong(path: &str, message: &str, remedy: &str) -> Wrong {
 fn tell(reloaded: &Reloaded) {
     for wrong in &reloaded.problems {
         tracing::error!(
-            file = wrong.file, path = wrong.path, problem = wrong.message, remedy = wrong.remedy,
+            file = wrong.file,
+            path = wrong.path,
+            problem = wrong.message,
+            remedy = wrong.remedy,
             "configuration problem"
         );
     }

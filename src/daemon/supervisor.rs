@@ -69,9 +69,7 @@ impl Supervisor {
             let Some(settings) = new.get(name) else { continue };
             let entry = match (change, old.get(name), prepared.0.remove(name)) {
                 (Change::Keep, Some(entry), _) => Arc::clone(entry),
-                (Change::Retouch, Some(entry), _) => {
-                    Arc::new(assemble::entry(name, settings, entry.handle().clone()))
-                }
+                (Change::Retouch, Some(entry), _) => Arc::new(assemble::entry(name, settings, entry.handle().clone())),
                 (_, _, Some(source)) => Arc::new(self.start(name, settings, source)),
                 // Not reached: whatever starts was prepared, whatever stays is in the registry.
                 (_, _, None) => continue,

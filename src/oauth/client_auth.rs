@@ -116,13 +116,13 @@ mod tests {
     }
 
     #[test]
-    fn basic_as_rfc_6749_has_it_encodes_both_parts_first() {
+    fn row_basic_auth_as_rfc_6749_has_it_encodes_both_parts_first() {
         assert_eq!(basic(BasicEncoding::Rfc6749, "me:you", "s c+r%e~t"), "me%3Ayou:s+c%2Br%25e%7Et");
         assert_eq!(basic(BasicEncoding::Rfc6749, "id", "p\u{e4}ss"), "id:p%C3%A4ss");
     }
 
     #[test]
-    fn basic_raw_leaves_both_parts_as_they_are() {
+    fn row_basic_auth_raw_leaves_both_parts_as_they_are() {
         assert_eq!(basic(BasicEncoding::Raw, "me", "s c+r%e~t:x"), "me:s c+r%e~t:x");
         assert_eq!(basic(BasicEncoding::Raw, "id", "p\u{e4}ss"), "id:p\u{e4}ss");
     }

@@ -150,19 +150,26 @@ fn token_at(text: &str, at: usize) -> usize {
     }
     let before = text.as_bytes().get(..at).unwrap_or_default();
     match named_value(before) {
-        Some(quote) => at + value_length(rest, quote),
+        Some(quoting) => at + value_length(rest, quoting),
         None => 0,
     }
 }
 
-/// Whether a value begins after this text whose name says that it is a secret; if so, the quote it began with.
+/// How a value began.
+#[derive(Clone, Copy)]
+enum Quoting {
+    Bare,
+    Quoted(u8),
+}
+
+/// Whether a value begins after this text whose name says that it is a secret; if so, how it began.
 ///
 /// `"access_token" : "`, `access_token=`, `<access_token>`, `\"client_secret\":\"` and the like. Looks back over
 /// a bounded number of bytes.
-fn named_value(before: &[u8]) -> Option<Option<u8>> {
-    let (before, quote) = match before {
-        [start @ .., quote @ (b'"' | b'\'')] => (start, Some(*quote)),
-        _ => (before, None),
+fn named_value(before: &[u8]) -> Option<Quoting> {
+    let (before, quoting) = match before {
+        [start @ .., quote @ (b'"' | b'\'')] => (start, Quoting::Quoted(*quote)),
+        _ => (before, Quoting::Bare),
     };
     let before = before.strip_suffix(b"\\").unwrap_or(before);
     let (separator, before) = trim_blank(before).split_last()?;
@@ -179,7 +186,7 @@ fn named_value(before: &[u8]) -> Option<Option<u8>> {
     let known = SECRET_NAMES.iter().any(|known| name.ends_with(known.as_bytes()));
     // In prose, only an exact name is believed: `invalid token: expired` has nothing to hide.
     let like = || (quoted || *separator != b':') && SECRET_WORDS.iter().any(|word| contains(&name, word.as_bytes()));
-    (known || like()).then_some(quote)
+    (known || like()).then_some(quoting)
 }
 
 fn trim_blank(mut text: &[u8]) -> &[u8] {
@@ -198,9 +205,9 @@ fn contains(text: &[u8], word: &[u8]) -> bool {
 
 /// Length of a value up to its closing quote, or up to what ends an unquoted one. Zero for blanks and the
 /// beginnings of quoted values, objects and lists, which are looked at byte by byte.
-fn value_length(rest: &str, quote: Option<u8>) -> usize {
-    match quote {
-        Some(quote) => {
+fn value_length(rest: &str, quoting: Quoting) -> usize {
+    match quoting {
+        Quoting::Quoted(quote) => {
             let mut escaped = false;
             span(rest, |byte| {
                 let inside = escaped || byte != quote;
@@ -208,7 +215,7 @@ fn value_length(rest: &str, quote: Option<u8>) -> usize {
                 inside
             })
         }
-        None => span(rest, |byte| !byte.is_ascii_whitespace() && !b"\"'\\&,;{}[]<>".contains(&byte)),
+        Quoting::Bare => span(rest, |byte| !byte.is_ascii_whitespace() && !b"\"'\\&,;{}[]<>".contains(&byte)),
     }
 }
 
@@ -258,8 +265,9 @@ impl Excerpt {
 
 /// Control characters, and those that make a terminal show something else than what is there.
 fn unprintable(character: char) -> bool {
-    character.is_control()
-        || matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2028}'..='\u{202e}' | '\u{2060}'..='\u{206f}' | '\u{feff}')
+    let invisible = matches!(character, '\u{ad}' | '\u{200b}'..='\u{200f}' | '\u{2060}'..='\u{206f}' | '\u{feff}');
+    let rearranging = matches!(character, '\u{2028}'..='\u{202e}');
+    character.is_control() || invisible || rearranging
 }
 
 /// What stands for a secret.

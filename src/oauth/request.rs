@@ -78,6 +78,17 @@ mod tests {
     }
 
     #[test]
+    fn row_ad_fs_resource_and_extra_parameters() {
+        let settings = Settings {
+            resource: ["https://api.example".into()].into(),
+            parameters: [("token_format".into(), "jwt".into())].into(),
+            ..settings()
+        };
+        let request = TokenRequest::build(&settings, &Sensitive::new("hunter2"));
+        assert!(request.form.as_str().ends_with("&resource=https%3A%2F%2Fapi.example&token_format=jwt"));
+    }
+
+    #[test]
     fn debug_shows_no_secret() {
         let auth = ClientAuth::SecretBasic { encoding: BasicEncoding::Raw };
         for settings in [settings(), Settings { auth, ..settings() }] {

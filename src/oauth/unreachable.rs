@@ -5,7 +5,7 @@ use std::{error::Error, io, time::Duration};
 use rustls::CertificateError;
 use url::{Host, Url};
 
-use super::{ProxyChoice, Settings};
+use super::{ProxyChoice, Settings, redact::Redactor};
 
 /// Explains an error of the HTTP client. Names the issuer's host and the proxy's, never the rest of a URL.
 pub(super) fn explain(error: reqwest::Error, settings: &Settings) -> String {
@@ -14,10 +14,10 @@ pub(super) fn explain(error: reqwest::Error, settings: &Settings) -> String {
     let host = host(&settings.token_url);
     let through = through(&settings.transport.proxy);
     if let Some(problem) = find::<rustls::Error>(&error) {
-        return format!("TLS with {host}{through} failed: {}", tls(problem, &host));
+        return format!("TLS with {host}{through} failed: {}", printable(&tls(problem, &host)));
     }
-    let cause = root(&error);
-    if error.is_connect() && (error.is_timeout() || cause == "deadline has elapsed") {
+    let cause = printable(&root(&error));
+    if error.is_connect() && error.is_timeout() {
         return format!("no connection to {host}{through} within {}", seconds(settings.transport.connect_timeout));
     }
     if chain(&error).any(|cause| cause.to_string().starts_with("dns error")) {
@@ -70,6 +70,11 @@ fn tls(error: &rustls::Error, host: &str) -> String {
     }
 }
 
+/// Names in certificates and the like come from the other side.
+fn printable(text: &str) -> String {
+    Redactor::default().excerpt(text, LONGEST)
+}
+
 /// The innermost cause, which is the one that says something.
 fn root(error: &(dyn Error + 'static)) -> String {
     chain(error).last().map(ToString::to_string).unwrap_or_default()
@@ -90,6 +95,9 @@ fn cause<'a>(error: &'a (dyn Error + 'static)) -> Option<&'a (dyn Error + 'stati
         None => error.source(),
     }
 }
+
+/// How much of a cause is shown, in bytes.
+const LONGEST: usize = 300;
 
 #[cfg(test)]
 mod tests {

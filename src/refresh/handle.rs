@@ -57,8 +57,7 @@ impl Handle {
 
     async fn wait(&self, ask: &Ask) -> Result<Given, Refused> {
         let mut snapshots = self.snapshots.clone();
-        let mut waiting =
-            Waiting { since_generation: Some(snapshots.borrow_and_update().generation), reported: false };
+        let mut waiting = Waiting { since_generation: Some(snapshots.borrow_and_update().generation), reported: false };
         loop {
             snapshots.mark_unchanged();
             match self.judge(ask, &waiting) {

@@ -7,9 +7,9 @@ pub mod handle;
 pub mod refresher;
 pub mod registry;
 pub mod suspend;
-mod transition;
 #[cfg(test)]
 mod tests;
+mod transition;
 pub mod wishes;
 
 pub use handle::{Given, Handle};

@@ -16,7 +16,10 @@ use crate::{
     moment::{BootTime, Moment},
     token::{
         AccessToken, Asked, Cause, ClientName, Failure, FailureRecord, Issued, RefreshPolicy, Snapshot, Step, TokenId,
-        TokenSource, backoff::Situation, lifetime, policy,
+        TokenSource,
+        backoff::Situation,
+        lifetime::{self, Progress},
+        policy,
     },
 };
 
@@ -50,6 +53,8 @@ pub struct Refresher {
     serial: u64,
     /// When the last successful request ended.
     settled: Option<BootTime>,
+    /// What the last successful request brought.
+    progress: Progress,
     /// The credentials' revision at the last attempt.
     revision: u64,
     told: Transition,
@@ -77,8 +82,18 @@ impl Refresher {
             wishes.touch(start);
         }
         let handle = Handle::new(reader, Arc::clone(&wishes), Arc::clone(&terms.clock));
-        let refresher =
-            Self { terms, snapshots, wishes, jitter, epoch, serial: 0, settled: None, revision: 0, told };
+        let refresher = Self {
+            terms,
+            snapshots,
+            wishes,
+            jitter,
+            epoch,
+            serial: 0,
+            settled: None,
+            progress: Progress::New,
+            revision: 0,
+            told,
+        };
         (refresher, handle)
     }
 
@@ -200,7 +215,9 @@ impl Refresher {
             sent,
             lifetime: life.length,
         };
-        let stuck = old.as_ref().is_some_and(|old| lifetime::no_progress(old, &token));
+        let progress = old.as_ref().map_or(Progress::New, |old| lifetime::progress(old, &token));
+        let before = std::mem::replace(&mut self.progress, progress);
+        let stuck = progress == Progress::Same || (progress, before) == (Progress::SameEnd, Progress::SameEnd);
         let late = stuck || self.snapshots.borrow().reissues_late;
         if late {
             warnings.push(REISSUES_LATE.into());
@@ -212,6 +229,8 @@ impl Refresher {
             self.terms.policy.refresh_at(&token, issued.refresh_in, sample)
         };
         let margin = self.terms.policy.margin(token.lifetime);
+        // Wishes that came during the attempt: whoever made one is woken by what follows and judges anew.
+        self.wishes.clear_demand();
         self.snapshots.send_modify(|snapshot| {
             snapshot.generation = token.generation;
             snapshot.failure = None;

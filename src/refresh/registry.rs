@@ -125,11 +125,7 @@ impl Registry {
     /// An empty registry.
     #[must_use]
     pub fn new() -> Self {
-        Self {
-            entries: ArcSwap::default(),
-            revision: watch::Sender::new(0),
-            pulse: watch::Sender::new(0),
-        }
+        Self { entries: ArcSwap::default(), revision: watch::Sender::new(0), pulse: watch::Sender::new(0) }
     }
 
     /// The client of that name for this caller, if the policy allows it.

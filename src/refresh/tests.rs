@@ -219,10 +219,8 @@ async fn a_caller_that_reports_and_asks_again_at_once_never_gets_the_rejected_to
     let (mut value, mut id, _) = world.ask(Ask::default()).await.unwrap();
     for _ in 0..20 {
         world.pass(700).await;
-        let report = world.handle.token(
-            Ask { rejected: Some(id), ..Ask::default() },
-            Instant::now() + Duration::from_secs(10),
-        );
+        let report =
+            world.handle.token(Ask { rejected: Some(id), ..Ask::default() }, Instant::now() + Duration::from_secs(10));
         // The report is polled once, which posts it, and dropped: the caller does not wait for the outcome.
         tokio::select! { biased; _ = report => panic!("answered at once"), () = async {} => {} }
         let (next, next_id, _) = world.ask(Ask::default()).await.unwrap();
@@ -534,9 +532,8 @@ async fn a_refresher_that_is_gone_releases_its_readers() {
     let mut world = World::by_default();
     *world.issuer.takes.lock().unwrap() = Duration::from_secs(60);
     let handle = world.handle.clone();
-    let waiting = tokio::spawn(async move {
-        handle.token(Ask::default(), Instant::now() + Duration::from_secs(50)).await
-    });
+    let waiting =
+        tokio::spawn(async move { handle.token(Ask::default(), Instant::now() + Duration::from_secs(50)).await });
     advance(Duration::from_secs(1)).await;
     world._tasks.shutdown().await;
     assert!(matches!(waiting.await.unwrap(), Err(Refused::Gone)));

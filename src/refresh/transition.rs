@@ -48,7 +48,14 @@ impl Transition {
             }
             ClientState::Degraded => {
                 tracing::warn!(
-                    client, was, state, reason, error, token_id, valid_for_s, retry_in_s,
+                    client,
+                    was,
+                    state,
+                    reason,
+                    error,
+                    token_id,
+                    valid_for_s,
+                    retry_in_s,
                     "refresh failed; the present token is still served"
                 );
             }

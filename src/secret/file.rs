@@ -154,8 +154,8 @@ mod tests {
     #[tokio::test]
     async fn the_size_is_bounded() {
         let dir = dir();
-        assert_eq!(read(&file(&dir, &[b'x'; LIMIT])).await.map(|secret| secret.len()), Ok(LIMIT));
-        assert!(refusal(&file(&dir, &[b'x'; LIMIT + 1])).await.contains("64 KiB"));
+        assert_eq!(read(&file(&dir, &vec![b'x'; LIMIT])).await.map(|secret| secret.len()), Ok(LIMIT));
+        assert!(refusal(&file(&dir, &vec![b'x'; LIMIT + 1])).await.contains("64 KiB"));
         assert!(refusal(Path::new("/dev/zero")).await.contains("not a regular file"));
     }
 

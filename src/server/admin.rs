@@ -121,10 +121,7 @@ impl Admin for Session {
 impl Session {
     /// Any client's order book: administrators may renew what they may not read.
     fn grant_any(&self, name: &str) -> Result<Orders, Refusal> {
-        self.shared
-            .registry
-            .orders(name)
-            .map_err(|denied| Refusal::of_denied(denied, name, self.caller))
+        self.shared.registry.orders(name).map_err(|denied| Refusal::of_denied(denied, name, self.caller))
     }
 }
 

@@ -61,12 +61,7 @@ impl Usage {
     /// Nothing in use.
     #[must_use]
     pub fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self {
-            limits,
-            users: Mutex::default(),
-            connections: AtomicU32::new(0),
-            calls: AtomicU32::new(0),
-        })
+        Arc::new(Self { limits, users: Mutex::default(), connections: AtomicU32::new(0), calls: AtomicU32::new(0) })
     }
 
     /// Counts a connection of `uid`. Beyond a limit the seat says so: the connection may be told, not served.
@@ -82,8 +77,7 @@ impl Usage {
         let own = user.connections.fetch_add(1, Ordering::Relaxed) as usize;
         let within_limits = all < self.limits.connections && own < self.limits.connections_per_uid;
         let seat = Seat { usage: Arc::clone(self), user, uid, within_limits };
-        let affordable =
-            all < self.limits.connections + SPARE && own < self.limits.connections_per_uid + SPARE_PER_UID;
+        let affordable = all < self.limits.connections + SPARE && own < self.limits.connections_per_uid + SPARE_PER_UID;
         affordable.then_some(seat)
     }
 

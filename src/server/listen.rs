@@ -97,7 +97,10 @@ impl fmt::Display for ListenError {
             }
             Trouble::Io(what, error) => write!(f, "{path}: the socket {what}: {error}"),
             Trouble::NotASocket(what) => {
-                write!(f, "{path}: there is {what}, not a socket; it is left alone: remove it, or choose another --socket")
+                write!(
+                    f,
+                    "{path}: there is {what}, not a socket; it is left alone: remove it, or choose another --socket"
+                )
             }
             Trouble::Parent(parent, error) => write!(
                 f,

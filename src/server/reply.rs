@@ -106,7 +106,9 @@ impl Refusal {
                 ),
                 AFTER_LIMIT,
             ),
-            Self::Unknown { client, nearest } => Told::lasting(Code::NotFound, "CLIENT_UNKNOWN", unknown(client, nearest)),
+            Self::Unknown { client, nearest } => {
+                Told::lasting(Code::NotFound, "CLIENT_UNKNOWN", unknown(client, nearest))
+            }
         }
     }
 }
@@ -159,12 +161,9 @@ fn no_token(client: &str, refused: &Refused, now: Moment) -> Told {
             let code = if kind.needs_a_person() { Code::FailedPrecondition } else { Code::Unavailable };
             Told::passing(code, kind.reason(), text, wait)
         }
-        Refused::Gone => Told::passing(
-            Code::Unavailable,
-            PENDING,
-            format!("client `{client}` was just changed; ask again"),
-            SOON,
-        ),
+        Refused::Gone => {
+            Told::passing(Code::Unavailable, PENDING, format!("client `{client}` was just changed; ask again"), SOON)
+        }
         Refused::Pending => Told::passing(
             Code::Unavailable,
             PENDING,

@@ -34,11 +34,9 @@ impl Services {
         let path = request.uri().path();
         let service = path.strip_prefix('/').and_then(|path| path.split_once('/')).map_or("", |(service, _)| service);
         match service {
-            "bearerd.v1.TokenBroker" => {
-                TokenBrokerServer::from_arc(Arc::clone(&self.session))
-                    .max_decoding_message_size(LARGEST_REQUEST)
-                    .call(request)
-            }
+            "bearerd.v1.TokenBroker" => TokenBrokerServer::from_arc(Arc::clone(&self.session))
+                .max_decoding_message_size(LARGEST_REQUEST)
+                .call(request),
             "bearerd.v1.Admin" => AdminServer::from_arc(Arc::clone(&self.session))
                 .max_decoding_message_size(LARGEST_REQUEST)
                 .call(request),

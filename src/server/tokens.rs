@@ -17,10 +17,7 @@ use crate::{
 
 #[tonic::async_trait]
 impl TokenBroker for Session {
-    async fn get_token(
-        &self,
-        request: Request<v1::GetTokenRequest>,
-    ) -> Result<Response<v1::GetTokenResponse>, Status> {
+    async fn get_token(&self, request: Request<v1::GetTokenRequest>) -> Result<Response<v1::GetTokenResponse>, Status> {
         let deadline = deadline(&request, PATIENCE);
         let request = request.into_inner();
         let ask = ask(&request)?;
@@ -84,8 +81,11 @@ fn ask(request: &v1::GetTokenRequest) -> Result<Ask, Refusal> {
     let min_validity = request
         .min_validity
         .map(|span| {
-            Duration::try_from(span)
-                .map_err(|_| Refusal::Invalid("`min_validity` is negative or no duration; leave it out or set it to 0s or more".into()))
+            Duration::try_from(span).map_err(|_| {
+                Refusal::Invalid(
+                    "`min_validity` is negative or no duration; leave it out or set it to 0s or more".into(),
+                )
+            })
         })
         .transpose()?;
     let rejected = Some(&request.rejected_token_id)

@@ -105,8 +105,7 @@ impl Snapshot {
             return Verdict::Refuse(refused);
         }
         if let Some(record) = &self.failure {
-            let refused =
-                Refused::Failing { record: Arc::clone(record), next_attempt_at: self.next_attempt_at };
+            let refused = Refused::Failing { record: Arc::clone(record), next_attempt_at: self.next_attempt_at };
             return Verdict::Refuse(refused);
         }
         Verdict::Wait(Wish { valid_until: now.boot.plus(wanted), spoil: 0 })

@@ -30,10 +30,7 @@ impl RefreshPolicy {
                 FailureKind::Malformed,
                 "the issuer returned a token that has already expired; compare its clock with this machine's",
             )),
-            Some(length) if length > IMPLAUSIBLE => Ok(Lifetime {
-                length: CUT_TO,
-                warning: Some(implausible(length)),
-            }),
+            Some(length) if length > IMPLAUSIBLE => Ok(Lifetime { length: CUT_TO, warning: Some(implausible(length)) }),
             Some(length) if length < SHORT => Ok(Lifetime { length, warning: Some(short(length)) }),
             Some(length) => Ok(Lifetime { length, warning: None }),
             None => Ok(Lifetime { length: self.assumed_lifetime, warning: Some(self.assumed()) }),
@@ -81,14 +78,28 @@ pub fn late_refresh_at(token: &AccessToken, now: Moment, sample: f64) -> BootTim
     if now.boot < before_end { before_end } else { end.plus(AFTER_END.mul_f64(sample)) }
 }
 
-/// Whether a successful request brought nothing: the same token again, or another one that dies at the same
-/// time although it was asked for well after the first.
+/// What a successful request brought, compared with the token before.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Progress {
+    /// A new token with a new end.
+    New,
+    /// The same token again.
+    Same,
+    /// Another token, asked for well after the first, that dies at the same time. Once, that may be chance.
+    SameEnd,
+}
+
+/// Compares two tokens of one client.
 #[must_use]
-pub fn no_progress(old: &AccessToken, new: &AccessToken) -> bool {
+pub fn progress(old: &AccessToken, new: &AccessToken) -> Progress {
     let (before, after) = (old.expires_at(), new.expires_at());
     let moved = after.since(before).max(before.since(after));
     let apart = new.sent.boot.since(old.sent.boot);
-    old.value == new.value || (moved < PROGRESS && apart >= 2 * PROGRESS)
+    match () {
+        () if old.value == new.value => Progress::Same,
+        () if moved < PROGRESS && apart >= 2 * PROGRESS => Progress::SameEnd,
+        () => Progress::New,
+    }
 }
 
 fn implausible(length: Duration) -> Box<str> {
@@ -214,7 +225,7 @@ pub(crate) mod tests {
         let token = token(1_000, 600);
         assert_eq!(late_refresh_at(&token, moment(1_001), 0.5), moment(1_590).boot);
         assert_eq!(late_refresh_at(&token, moment(1_590), 0.0), moment(1_600).boot);
-        assert_eq!(late_refresh_at(&super::tests::token(1_000, 8), moment(1_001), 0.0), moment(1_008).boot);
+        assert_eq!(late_refresh_at(&tests::token(1_000, 8), moment(1_001), 0.0), moment(1_008).boot);
         let after = late_refresh_at(&token, moment(1_595), 0.5);
         assert_eq!(after.since(moment(1_600).boot), Duration::from_millis(500));
     }
@@ -223,11 +234,12 @@ pub(crate) mod tests {
     fn progress_is_a_new_token_with_a_new_end() {
         let named = |name: &str, sent, lifetime| AccessToken { value: Sensitive::new(name), ..token(sent, lifetime) };
         let old = named("a", 1_000, 600);
-        assert!(no_progress(&old, &named("a", 1_450, 150)), "the same token with what is left of its life");
-        assert!(no_progress(&old, &named("b", 1_450, 152)), "a new token that dies with the old one");
-        assert!(!no_progress(&old, &named("b", 1_450, 600)));
-        assert!(!no_progress(&old, &named("b", 1_450, 60)), "the issuer shortened its lifetimes");
-        assert!(!no_progress(&old, &named("b", 1_004, 600)), "two requests in a row say nothing");
+        let after = |name, sent, lifetime| progress(&old, &named(name, sent, lifetime));
+        assert_eq!(after("a", 1_450, 150), Progress::Same, "with what is left of its life");
+        assert_eq!(after("b", 1_450, 152), Progress::SameEnd);
+        assert_eq!(after("b", 1_450, 600), Progress::New);
+        assert_eq!(after("b", 1_450, 60), Progress::New, "the issuer shortened its lifetimes");
+        assert_eq!(after("b", 1_004, 600), Progress::New, "two requests in a row say nothing");
     }
 
     proptest! {

@@ -201,11 +201,7 @@ mod tests {
         let nothing = Asked::default();
         assert_eq!(step_by_default(&fresh(), &nothing, 1_001), sleep(1_450));
         assert_eq!(step_by_default(&fresh(), &nothing, 1_450), Step::Attempt(Cause::Scheduled));
-        assert_eq!(
-            step_by_default(&fresh(), &nothing, 9_000),
-            Step::Attempt(Cause::Scheduled),
-            "overslept"
-        );
+        assert_eq!(step_by_default(&fresh(), &nothing, 9_000), Step::Attempt(Cause::Scheduled), "overslept");
     }
 
     #[test]
@@ -236,10 +232,7 @@ mod tests {
         let asked = Asked { spoiled: 1, valid_until: at(2_000), last: at(1_500), ..Asked::default() };
         assert_eq!(step_by_default(&failing(fresh(), 1_520), &asked, 1_500), sleep(1_520));
         let ordered = Asked { ordered: true, ..asked };
-        assert_eq!(
-            step_by_default(&failing(fresh(), 1_520), &ordered, 1_500),
-            Step::Attempt(Cause::Ordered)
-        );
+        assert_eq!(step_by_default(&failing(fresh(), 1_520), &ordered, 1_500), Step::Attempt(Cause::Ordered));
     }
 
     #[test]
@@ -254,7 +247,10 @@ mod tests {
     fn late_issuers_are_not_asked_for_more_than_they_have() {
         let late = Snapshot { reissues_late: true, next_attempt_at: Some(at(1_590)), ..fresh() };
         let wish = Asked { valid_until: at(1_700), last: at(1_500), ..Asked::default() };
-        assert_eq!(step_by_default(&late, &wish, 1_500), Step::Sleep { until: Some(at(1_599).plus(TICK)), idle: false });
+        assert_eq!(
+            step_by_default(&late, &wish, 1_500),
+            Step::Sleep { until: Some(at(1_599).plus(TICK)), idle: false }
+        );
         assert_eq!(step_by_default(&late, &wish, 1_600), Step::Attempt(Cause::Demanded));
     }
 

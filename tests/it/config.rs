@@ -5,7 +5,7 @@ use std::{collections::BTreeSet, fs, os::unix::fs::symlink, path::PathBuf, sync:
 use bearerd::{
     config::{Config, Environment, Problems, Sources, known_keys, load},
     secret::SecretSource,
-    token::{HeaderValueRule, RequestHeader},
+    token::{ClientName, HeaderValueRule, RequestHeader},
 };
 use config::{FileFormat, Format, Value, ValueKind};
 use tempfile::TempDir;
@@ -69,7 +69,7 @@ const EXAMPLE: &str = include_str!("../../examples/config.toml");
 #[test]
 fn the_reference_file_loads() {
     let config = load_text(EXAMPLE);
-    assert_eq!(config.clients.keys().map(|name| name.as_str()).collect::<Vec<_>>(), ["paysway", "wawex"]);
+    assert_eq!(config.clients.keys().map(ClientName::as_str).collect::<Vec<_>>(), ["paysway", "wawex"]);
     let wawex = config.clients.get("wawex").unwrap();
     assert_eq!(wawex.endpoint.client_secret, SecretSource::Env("WAWEX_CLIENT_SECRET".into()));
     let value = HeaderValueRule::PerCall { pattern: Some("[0-9]{1,20}".into()) };
@@ -94,6 +94,17 @@ fn every_key_is_in_the_reference_file() {
     }
     let missing: Vec<String> = known_keys().into_iter().filter(|key| !found.contains(key)).collect();
     assert_eq!(missing, Vec::<String>::new());
+}
+
+#[test]
+fn every_key_is_in_the_reference_prose() {
+    let prose = include_str!("../../docs/configuration.md");
+    for key in known_keys() {
+        let name = key.rsplit('.').next().unwrap();
+        let chosen = ["HEADER", "PARAMETER"].contains(&name);
+        let forms = ["`KEY`", "`KEY.", ".KEY`", "`KEY = ", "{ KEY = "].map(|form| form.replace("KEY", name));
+        assert!(chosen || forms.iter().any(|form| prose.contains(form)), "{key}");
+    }
 }
 
 /// Adds the path of everything in a tree, with `NAME` and the like for names that operators choose.
@@ -127,7 +138,7 @@ fn with(key: &str, value: &str) -> String {
             .filter(|line| !path.starts_with(line.split(' ').next().unwrap()))
             .collect();
     lines.push(match path.split_once("[0].") {
-        Some((list, last)) => format!("{list} = [{{ {last} = {value} }}]"),
+        Some((table, key)) => format!("{table} = [{{ {key} = {value} }}]"),
         None => format!("{path} = {value}"),
     });
     lines.join("\n")
@@ -157,7 +168,8 @@ fn no_value_is_ever_repeated() {
         format!("{{ env = {secret:?}, value = {secret:?}, user = [{secret:?}] }}"),
         "'https://x:hunter2@[hunter2'\nhunter2 = 'hunter2".to_owned(),
     ];
-    let named = |key: &&String| !key.ends_with(".user") && !key.ends_with(".group");
+    // Names of users and groups are repeated.
+    let named = |key: &&String| !matches!(key.rsplit('.').next(), Some("user" | "group"));
     for key in known_keys().iter().filter(named) {
         for value in &values {
             if let Err(problems) = Setup::new(with(key, value)).load() {
@@ -245,7 +257,7 @@ client_secret = {}
 "#;
 
 /// One problem on each line; a line that goes on is indented here.
-const ALL_THAT_IS_WRONG: &str = r##"
+const ALL_THAT_IS_WRONG: &str = r#"
 /etc/main.toml: clients."with.dots".allow[0]: has conditions beside any = true; keep any = true alone, or only
     the conditions
 /etc/main.toml: clients."with.dots".allow[1]: has no condition; write one like { user = "NAME" }, or { any =
@@ -344,7 +356,7 @@ const ALL_THAT_IS_WRONG: &str = r##"
 /etc/main.toml: server.mode: is not a file mode; write three octal digits in quotes, like "0660"
 /etc/main.toml: server.socket: is not an absolute path; write a path that begins with /
 /etc/main.toml: sever: is not a known key; did you mean "server"?
-"##;
+"#;
 
 #[test]
 fn all_problems_are_reported_at_once() {
@@ -418,7 +430,8 @@ fn the_environment_is_blamed_for_what_it_says() {
          { file = \"/path/to/secret\" } or { env = \"VARIABLE\" }\n\
          the environment: clients.a.required: is not a boolean; write true or false, without quotes\n\
          the environment: clients.a.tokenurl: is not a known key; did you mean \"token_url\"?\n\
-         the environment: server.drain: is not a duration from 0s to 10m; write one like \"30s\", \"5m\" or \"1h 30m\"\n\
+         the environment: server.drain: is not a duration from 0s to 10m; write one like \"30s\", \"5m\" or \
+         \"1h 30m\"\n\
          the environment: sever: is not a known key; did you mean \"server\"?"
     );
 }
@@ -432,8 +445,8 @@ fn problems_name_the_file_that_has_them() {
         setup.problems(),
         "/etc/conf.d/1.toml: clients.a.scope: is empty; write a value or remove the key\n\
          /etc/conf.d/1.toml: clients.b.client_id: is missing; add client_id = \"…\"\n\
-         /etc/conf.d/1.toml: clients.b.client_secret: is missing; add client_secret = { file = \"/path/to/secret\" } or \
-         { env = \"VARIABLE\" }\n\
+         /etc/conf.d/1.toml: clients.b.client_secret: is missing; add client_secret = { file = \"/path/to/secret\" } \
+         or { env = \"VARIABLE\" }\n\
          /etc/conf.d/1.toml: clients.b.token_url: is missing; add token_url = \"https://…\"\n\
          /etc/conf.d/2.toml: client: is not a known key; did you mean \"clients\"?\n\
          /etc/conf.d/2.toml: clients.a.tls.cafile: is not a known key; did you mean \"ca_file\"?"
@@ -457,8 +470,8 @@ fn every_unreadable_file_is_named() {
          /etc/conf.d/4.toml: is not TOML: line 2, column 10: duplicate key; correct the syntax there\n\
          /etc/conf.d/5.toml: is a directory; name a file\n\
          /etc/conf.d/6.toml: does not exist; create it or correct the path\n\
-         /etc/main.toml: is not TOML: line 2, column 17: string values must be quoted, expected literal string; correct \
-         the syntax there"
+         /etc/main.toml: is not TOML: line 2, column 17: string values must be quoted, expected literal string; \
+         correct the syntax there"
     );
 }
 

@@ -1,6 +1,8 @@
 //! One token request over real sockets: the bytes that are sent, and what becomes of every way an issuer can answer
 //! or fail to.
 
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
 use std::{fs, io::Write as _, path::Path, sync::Arc, time::Duration};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
@@ -95,7 +97,8 @@ async fn the_post_request_is_exactly_this() {
     let body = format!("grant_type=client_credentials&client_id=acme&client_secret={SECRET_AS_FORM}");
     assert_eq!(String::from_utf8_lossy(&request.body), body);
     assert_eq!((request.method.as_str(), request.target.to_string().as_str()), ("POST", "/token"));
-    let mut headers: Vec<_> = request.headers.keys().map(|name| (name.as_str(), request.header(name.as_str()))).collect();
+    let mut headers: Vec<_> =
+        request.headers.keys().map(|name| (name.as_str(), request.header(name.as_str()))).collect();
     headers.sort_unstable();
     assert_eq!(
         headers,
@@ -233,6 +236,18 @@ async fn an_issuer_that_never_answers_costs_the_time_limit_and_no_more() {
 }
 
 #[tokio::test]
+async fn connecting_has_a_limit_of_its_own_tls_included() {
+    // Takes the connection and never says a word.
+    let silent = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = silent.local_addr().unwrap();
+    let mut bench = Bench::new(&format!("https://{address}/token"));
+    bench.settings.transport.ca = Some(CaBundle::parse(Idp::start_tls().ca_pem().as_bytes()).unwrap());
+    bench.settings.transport.connect_timeout = Duration::from_millis(100);
+    let text = bench.fails(FailureKind::Unreachable).await;
+    assert_eq!(text, format!("no connection to {address} within 0.1 s"));
+}
+
+#[tokio::test]
 async fn a_slow_answer_within_the_limit_is_waited_for() {
     let idp = Idp::start();
     let bench = Bench::new(&idp.token_url());
@@ -263,15 +278,13 @@ async fn a_connection_closed_before_or_within_the_answer_is_named() {
 async fn an_issuer_that_is_down_is_named_and_works_again_when_back() {
     let idp = Idp::start();
     let bench = Bench::new(&idp.token_url());
-    let endpoint = bench.endpoint();
-    assert!(endpoint.fetch().await.is_ok());
+    assert!(bench.fetch().await.is_ok());
     idp.go_down();
-    let failure = endpoint.fetch().await.unwrap_err();
-    assert_eq!(failure.kind, FailureKind::Unreachable);
+    let text = bench.fails(FailureKind::Unreachable).await;
     let expected = format!("cannot connect to {}: Connection refused", idp.address());
-    assert!(failure.text.starts_with(&expected), "{failure}");
+    assert!(text.starts_with(&expected), "{text}");
     idp.come_back();
-    assert_eq!(endpoint.fetch().await.unwrap().value.expose(), "tok-2");
+    assert_eq!(bench.fetch().await.unwrap().value.expose(), "tok-2");
 }
 
 #[tokio::test]
@@ -292,7 +305,8 @@ async fn the_secret_is_read_again_at_each_attempt() {
     fs::write(bench.secret_path(), "rotated\n").unwrap();
     assert_ne!(endpoint.revision(), before);
     endpoint.fetch().await.unwrap();
-    let secrets: Vec<_> = idp.requests().iter().map(|request| request.field("client_secret").unwrap().to_owned()).collect();
+    let secrets: Vec<_> =
+        idp.requests().iter().map(|request| request.field("client_secret").unwrap().to_owned()).collect();
     assert_eq!(secrets, [SECRET, "rotated"]);
 }
 

@@ -72,8 +72,9 @@ fn failure(status: u16, code: Option<&str>, said: &str) -> Failure {
 /// Whether waiting helps, or somebody must change something.
 fn kind(status: u16, code: Option<&str>) -> FailureKind {
     match (status, code) {
-        (408 | 425 | 429 | 500.., _) => FailureKind::Busy,
-        (_, Some("server_error" | "slow_down" | "temporarily_unavailable")) => FailureKind::Busy,
+        (408 | 425 | 429 | 500.., _) | (_, Some("server_error" | "slow_down" | "temporarily_unavailable")) => {
+            FailureKind::Busy
+        }
         _ => FailureKind::Refused,
     }
 }

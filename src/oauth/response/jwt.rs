@@ -52,7 +52,9 @@ mod tests {
     fn reads_a_number_and_nothing_else() {
         assert_eq!(of(r#"{"exp":1767323045}"#), Some(1_767_323_045));
         assert_eq!(of(r#"{"iss":{"a":[1]},"exp":1767323045.5}"#), Some(1_767_323_045));
-        for claims in ["{}", r#"{"exp":null}"#, r#"{"exp":"1767323045"}"#, r#"{"exp":0}"#, r#"{"exp":-1}"#, "[]", "x", ""] {
+        for claims in
+            ["{}", r#"{"exp":null}"#, r#"{"exp":"1767323045"}"#, r#"{"exp":0}"#, r#"{"exp":-1}"#, "[]", "x", ""]
+        {
             assert_eq!(of(claims), None, "{claims}");
         }
     }

@@ -2,13 +2,21 @@
 
 use std::time::Duration;
 
-use super::{Expectations, IssuerTime, LifetimeUnit, fields::{Fields, Value}, point_in_time, success::Oddities};
+use super::{
+    Expectations, IssuerTime, LifetimeUnit,
+    fields::{Fields, Value},
+    point_in_time,
+    success::Oddities,
+};
 
 /// How long the token lives by the answer's own fields: `expires_in`, else the configured point in time.
 ///
 /// `None` if neither says it. Zero if the point in time is past: such a token is dead on arrival.
 pub(super) fn told(
-    fields: &Fields, expectations: &Expectations<'_>, clock: &IssuerTime, oddities: &mut Oddities<'_>,
+    fields: &Fields,
+    expectations: &Expectations<'_>,
+    clock: &IssuerTime,
+    oddities: &mut Oddities<'_>,
 ) -> Option<Duration> {
     let per_second = match expectations.expires_in_unit {
         LifetimeUnit::Milliseconds => 1_000.0,

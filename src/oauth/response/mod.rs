@@ -102,9 +102,7 @@ pub fn parse(answer: &Answer<'_>, expectations: &Expectations<'_>) -> Result<Iss
     judged.map_err(|failure| failure.retry_after(clock.wait(answer.retry_after)))
 }
 
-fn judge_success(
-    answer: &Answer<'_>, expectations: &Expectations<'_>, clock: &IssuerTime,
-) -> Result<Issued, Failure> {
+fn judge_success(answer: &Answer<'_>, expectations: &Expectations<'_>, clock: &IssuerTime) -> Result<Issued, Failure> {
     let fields = read(answer, expectations).map_err(|problem| error::unusable(answer, &problem.to_string()))?;
     // Some issuers report errors with status 200; a token beside one would be a leftover.
     if let Some(failure) = error::of_fields(answer.status, &fields, expectations.redactor) {

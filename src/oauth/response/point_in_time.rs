@@ -68,10 +68,9 @@ fn seconds_of_day(time: &str) -> Option<i64> {
     // 60 is a leap second.
     let seconds = number(seconds, 0..61)?;
     let hours = match noon.trim().to_ascii_uppercase().as_str() {
-        "" => hours,
         "AM" => hours % 12,
         "PM" if hours < 12 => hours + 12,
-        "PM" => hours,
+        "" | "PM" => hours,
         _ => return None,
     };
     Some(hours * 3_600 + minutes * 60 + seconds)
@@ -157,9 +156,25 @@ mod tests {
     #[test]
     fn what_is_no_point_in_time_is_not_guessed() {
         for notation in [
-            "", "soon", "0", "-5", "3600", "nan", "inf", "2026-02-29T00:00:00Z", "2026-13-01T00:00:00Z", "2026-01-02",
-            "13/13/2026 00:00:00", "2026-01-02T24:00:00Z", "2026-01-02T03:04:05+99:00", "2026-01-02T03:04:05 XM",
-            "+2026-01-02T03:04:05Z", "2026-01-02T\u{e4}:04:05Z", "0001-01-01T00:00:00Z", "1970-01-01T00:00:00Z", "1970-01-01T00:00:00+01:00",
+            "",
+            "soon",
+            "0",
+            "-5",
+            "3600",
+            "nan",
+            "inf",
+            "2026-02-29T00:00:00Z",
+            "2026-13-01T00:00:00Z",
+            "2026-01-02",
+            "13/13/2026 00:00:00",
+            "2026-01-02T24:00:00Z",
+            "2026-01-02T03:04:05+99:00",
+            "2026-01-02T03:04:05 XM",
+            "+2026-01-02T03:04:05Z",
+            "2026-01-02T\u{e4}:04:05Z",
+            "0001-01-01T00:00:00Z",
+            "1970-01-01T00:00:00Z",
+            "1970-01-01T00:00:00+01:00",
         ] {
             assert_eq!(text(notation), None, "{notation}");
         }

@@ -21,7 +21,10 @@ use crate::{
 /// # Errors
 /// There is no `access_token`, or it cannot be sent in a header.
 pub(super) fn issued(
-    answer: &Answer<'_>, fields: &Fields, expectations: &Expectations<'_>, clock: &IssuerTime,
+    answer: &Answer<'_>,
+    fields: &Fields,
+    expectations: &Expectations<'_>,
+    clock: &IssuerTime,
 ) -> Result<Issued, Failure> {
     let value = access_token(fields, expectations.redactor).map_err(|problem| error::unusable(answer, &problem))?;
     let mut oddities = Oddities::new(expectations.redactor);
@@ -79,7 +82,9 @@ fn access_token(fields: &Fields, redactor: &Redactor) -> Result<Sensitive, Strin
         return Err("an empty access_token".to_owned());
     }
     if !token.bytes().all(|byte| byte.is_ascii_graphic()) {
-        return Err("an access_token with blanks, control or non-ASCII characters, which no header can carry".to_owned());
+        return Err(
+            "an access_token with blanks, control or non-ASCII characters, which no header can carry".to_owned()
+        );
     }
     Ok(Sensitive::new(token.as_str()))
 }
@@ -111,7 +116,8 @@ fn token_type(fields: &Fields, expectations: &Expectations<'_>, oddities: &mut O
         }
         Some(told) => {
             let shown = oddities.excerpt(told);
-            oddities.note(format!("token_type \"{shown}\" is no scheme; Bearer is used (set token_type if it is wrong)"));
+            oddities
+                .note(format!("token_type \"{shown}\" is no scheme; Bearer is used (set token_type if it is wrong)"));
             BEARER
         }
     }
@@ -148,7 +154,9 @@ fn note_early_exp(told: Option<Duration>, claimed: Option<Duration>, oddities: &
         && claimed.saturating_add(CLOSE) < told
     {
         let (told, claimed) = (told.as_secs(), claimed.as_secs());
-        oddities.note(format!("the token's own expiry (JWT exp) comes after {claimed} s, expires_in says {told} s; the earlier counts"));
+        oddities.note(format!(
+            "the token's own expiry (JWT exp) comes after {claimed} s, expires_in says {told} s; the earlier counts"
+        ));
     }
 }
 

@@ -1,0 +1,455 @@
+//! Sixty days of a thousand clients in simulated time, with everything that goes wrong: failing, throttling and
+//! refusing issuers, outages, rejected tokens, suspends, pauses and clock steps.
+//!
+//! The scripted issuers check every request against the bounds of the refresh policy (product contract, section 6);
+//! the callers check every token against the issuers' own record of how long it is valid. The seed is printed;
+//! `BEARERD_SIMULATION_SEED` sets it.
+
+#![allow(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
+
+use std::{
+    borrow::Cow,
+    collections::HashMap,
+    sync::{
+        Arc, Mutex,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
+};
+
+use bearerd::{
+    clock::{Clock, TestClock},
+    moment::BootTime,
+    refresh::{ClockWatch, Handle, Refresher, Terms},
+    sensitive::Sensitive,
+    token::{
+        Ask, ClientName, Failure, FailureKind, Issued, RefreshPolicy, Refused, Rejection, TokenSource,
+        policy::{FLOOR, FORCED_EVERY, PER_ISSUER},
+        source::Fetching,
+    },
+};
+use fastrand::Rng;
+use tokio::{
+    sync::{Semaphore, watch},
+    task::JoinSet,
+    time::{Instant, sleep},
+};
+
+const CLIENTS: usize = 1_000;
+const HOSTS: usize = 50;
+const DAYS: u64 = 60;
+const DAY: Duration = Duration::from_secs(86_400);
+
+/// What really is the time, and what happens in the world.
+struct World {
+    clock: TestClock,
+    /// Time that passed without the boot-time clock counting it (a paused virtual machine).
+    paused: Mutex<Duration>,
+    /// How often the wall clock jumped forward. A jump may mean a pause, so tokens may be renewed early after it.
+    forward_jumps: AtomicU64,
+    /// Hosts that are down.
+    down: Mutex<[bool; HOSTS]>,
+    counts: Counts,
+}
+
+#[derive(Default)]
+struct Counts {
+    requests: AtomicU64,
+    served: AtomicU64,
+    refused: AtomicU64,
+    replaced: AtomicU64,
+    jolts: AtomicU64,
+}
+
+fn count(counter: &AtomicU64) {
+    counter.fetch_add(1, Ordering::Relaxed);
+}
+
+impl World {
+    /// Real time: what the issuers' clocks show.
+    fn now(&self) -> BootTime {
+        self.clock.now().boot.plus(*self.paused.lock().unwrap())
+    }
+
+    /// The machine stands still without any clock noticing, until NTP sets the wall clock right.
+    fn pause(&self, by: Duration) {
+        *self.paused.lock().unwrap() += by;
+        self.jump(by);
+    }
+
+    fn jump(&self, by: Duration) {
+        count(&self.forward_jumps);
+        self.clock.step_wall_forward(by);
+    }
+}
+
+/// One client's issuer, which remembers and judges.
+struct Issuer {
+    name: usize,
+    world: Arc<World>,
+    state: Mutex<Memory>,
+}
+
+struct Memory {
+    rng: Rng,
+    /// Until when each token is valid, by value.
+    tokens: HashMap<String, BootTime>,
+    last: Option<Ended>,
+    successes: u64,
+    /// When the previous forced renewal was made.
+    forced: Option<BootTime>,
+    /// Somebody reported the current token, or wants one that lives longer.
+    wanted: bool,
+    reported: bool,
+}
+
+/// How the last attempt ended.
+#[derive(Clone, Copy)]
+struct Ended {
+    at: BootTime,
+    /// The earliest moment of the next attempt.
+    not_before: BootTime,
+    /// How often the wall clock had jumped forward when the request was sent.
+    jumps: u64,
+    success: bool,
+}
+
+impl Issuer {
+    /// A request arrives: is it within the bounds?
+    fn judge(&self, memory: &mut Memory, now: BootTime) {
+        count(&self.world.counts.requests);
+        let Some(last) = memory.last else { return };
+        let since = now.since(last.at);
+        let jumped = self.jumps() > last.jumps;
+        if last.success {
+            assert!(since >= FLOOR, "client {}: {since:?} after a success", self.name);
+            let regular = now >= last.not_before || jumped;
+            if !regular && memory.reported {
+                let apart = memory.forced.map(|forced| now.since(forced));
+                assert!(apart.is_none_or(|apart| apart >= FORCED_EVERY), "client {}: forced {apart:?}", self.name);
+                memory.forced = Some(now);
+            } else {
+                assert!(
+                    regular || memory.wanted,
+                    "client {}: renewed {since:?} after success {} (due in {:?})",
+                    self.name,
+                    memory.successes,
+                    last.not_before.since(now)
+                );
+            }
+        } else {
+            assert!(now >= last.not_before, "client {}: {since:?} after a failure", self.name);
+        }
+    }
+
+    /// Ends the attempt with a failure after which the client must stay away for at least `wait`.
+    fn fail(&self, memory: &mut Memory, failure: Failure, wait: Duration) -> Failure {
+        let now = self.world.now();
+        memory.last = Some(Ended { at: now, not_before: now.plus(wait), jumps: self.jumps(), success: false });
+        failure
+    }
+
+    fn jumps(&self) -> u64 {
+        self.world.forward_jumps.load(Ordering::Relaxed)
+    }
+
+    fn answer(&self, sent: BootTime, jumps: u64) -> Result<Issued, Failure> {
+        let mut memory = self.state.lock().unwrap();
+        let memory = &mut *memory;
+        let down = self.world.down.lock().unwrap()[self.name % HOSTS];
+        let dice = if down { 0 } else { memory.rng.u32(0..100) };
+        let least = Duration::from_millis(100);
+        match dice {
+            0..10 => Err(self.fail(memory, Failure::new(FailureKind::Unreachable, "down"), least)),
+            10..13 => {
+                let asked = Duration::from_secs(memory.rng.u64(1..2_000));
+                let failure = Failure::new(FailureKind::Busy, "503").retry_after(Some(asked));
+                Err(self.fail(memory, failure, asked.min(Duration::from_secs(900))))
+            }
+            13..15 => {
+                let failure = Failure::new(FailureKind::Busy, "429").throttled(true);
+                Err(self.fail(memory, failure, Duration::from_secs(60)))
+            }
+            15..20 => {
+                // A refusal is confirmed after 5 s if it worked before; how many follow each other without a
+                // passing failure between them does not lower the bound.
+                let wait = if memory.successes > 0 { Duration::from_secs(5) } else { Duration::from_secs(30) };
+                Err(self.fail(memory, Failure::new(FailureKind::Refused, "invalid_client"), wait))
+            }
+            _ => Ok(self.issue(memory, sent, jumps)),
+        }
+    }
+
+    /// A token with a random life between 10 s and 24 h: half of them uniform, half uniform in the logarithm.
+    fn issue(&self, memory: &mut Memory, sent: BootTime, jumps: u64) -> Issued {
+        let now = self.world.now();
+        let (even, sample) = (memory.rng.bool(), memory.rng.f64());
+        let mut lifetime =
+            Duration::from_secs_f64(if even { 10.0 + 86_390.0 * sample } else { 10.0 * 8_640.0_f64.powf(sample) });
+        // Tokens that die together are how an issuer that reissues late looks; this one is none.
+        while memory.tokens.values().any(|until| apart(*until, now.plus(lifetime)) < Duration::from_secs(10)) {
+            lifetime += Duration::from_secs(5);
+        }
+        memory.successes += 1;
+        let value = format!("{}-{}", self.name, memory.successes);
+        memory.tokens.retain(|_, until| *until > now);
+        memory.tokens.insert(value.clone(), now.plus(lifetime));
+        let earliest = sent.plus(lifetime.mul_f64(if lifetime < 2 * FLOOR { 0.5 } else { 0.7 }));
+        memory.last = Some(Ended { at: now, not_before: earliest, jumps, success: true });
+        (memory.wanted, memory.reported) = (false, false);
+        Issued {
+            value: Sensitive::new(value),
+            token_type: Cow::Borrowed("Bearer"),
+            scope: None,
+            expires_in: Some(lifetime),
+            jwt_lifetime: None,
+            refresh_in: None,
+            secret_in_use: 1,
+            oddities: Vec::new(),
+        }
+    }
+}
+
+impl TokenSource for Issuer {
+    fn fetch(&self) -> Fetching<'_> {
+        Box::pin(async move {
+            let (sent, jumps) = (self.world.now(), self.jumps());
+            let takes = {
+                let mut memory = self.state.lock().unwrap();
+                self.judge(&mut memory, sent);
+                Duration::from_millis(memory.rng.u64(5..2_000))
+            };
+            sleep(takes).await;
+            self.answer(sent, jumps)
+        })
+    }
+
+    fn revision(&self) -> u64 {
+        0
+    }
+}
+
+fn apart(one: BootTime, other: BootTime) -> Duration {
+    one.since(other).max(other.since(one))
+}
+
+/// One client's callers: ask now and then, report some tokens, want some to live longer.
+async fn call(issuer: Arc<Issuer>, handle: Handle, end: BootTime) {
+    let mut rng = Rng::with_seed(issuer.name as u64);
+    while issuer.world.now() < end {
+        sleep(Duration::from_secs(rng.u64(1..36_000))).await;
+        let longer = (rng.u32(0..50) == 0).then(|| Duration::from_secs(rng.u64(1..7_200)));
+        issuer.state.lock().unwrap().wanted |= longer.is_some();
+        let Some((id, value)) = get(&issuer, &handle, Ask { min_validity: longer, rejected: None }).await else {
+            continue;
+        };
+        if rng.u32(0..20) == 0 {
+            issuer.state.lock().unwrap().reported = true;
+            let ask = Ask { rejected: Some(id), min_validity: None };
+            let outcome = handle.token(ask, Instant::now() + Duration::from_secs(10)).await;
+            let kept = matches!(
+                outcome.as_ref().ok().and_then(|given| given.rejection),
+                Some(Rejection::TooYoung | Rejection::RateLimited)
+            );
+            if let Some((_, again)) = get(&issuer, &handle, Ask::default()).await {
+                assert!(kept || again != value, "client {}: the rejected token came back", issuer.name);
+                issuer.world.counts.replaced.fetch_add(u64::from(!kept), Ordering::Relaxed);
+            }
+        }
+    }
+}
+
+/// Asks for a token and checks it against what the issuer knows.
+async fn get(issuer: &Issuer, handle: &Handle, ask: Ask) -> Option<(bearerd::token::TokenId, String)> {
+    let given = match handle.token(ask, Instant::now() + Duration::from_secs(10)).await {
+        Ok(given) => given,
+        Err(Refused::Gone) => panic!("client {} is gone", issuer.name),
+        Err(_) => {
+            count(&issuer.world.counts.refused);
+            return None;
+        }
+    };
+    count(&issuer.world.counts.served);
+    let value = given.token.value.expose().to_owned();
+    let now = issuer.world.now();
+    let left = issuer.state.lock().unwrap().tokens.get(&value).map_or(Duration::ZERO, |until| until.since(now));
+    assert!(!left.is_zero(), "client {}: an expired token was served", issuer.name);
+    let promised = ask.min_validity.unwrap_or_else(|| (given.token.lifetime / 10).min(Duration::from_secs(30)));
+    assert!(left >= promised, "client {}: {left:?} left of {promised:?}", issuer.name);
+    Some((given.token.id, value))
+}
+
+/// The world's events, a few each day.
+async fn happen(world: Arc<World>, end: BootTime, mut rng: Rng) {
+    while world.now() < end {
+        sleep(Duration::from_secs(rng.u64(600..20_000))).await;
+        match rng.u32(0..9) {
+            0..5 => {
+                // An outage, during which nothing else happens.
+                let host = rng.usize(0..HOSTS);
+                world.down.lock().unwrap()[host] = true;
+                sleep(Duration::from_secs(rng.u64(60..14_400))).await;
+                world.down.lock().unwrap()[host] = false;
+            }
+            5..7 => {
+                world.clock.suspend(Duration::from_secs(rng.u64(60..43_200)));
+                count(&world.counts.jolts);
+            }
+            7 => {
+                world.pause(Duration::from_secs(rng.u64(60..7_200)));
+                count(&world.counts.jolts);
+            }
+            _ => {
+                // Somebody sets the clock back, and NTP corrects it.
+                let by = Duration::from_secs(rng.u64(60..86_400));
+                world.clock.step_wall_back(by);
+                sleep(Duration::from_secs(rng.u64(60..3_600))).await;
+                world.jump(by);
+                count(&world.counts.jolts);
+            }
+        }
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn sixty_days_of_a_thousand_clients() {
+    let seed = seed();
+    println!("simulation seed: {seed} (set BEARERD_SIMULATION_SEED to repeat)");
+    let mut rng = Rng::with_seed(seed);
+    let world = Arc::new(World {
+        clock: TestClock::new(),
+        paused: Mutex::default(),
+        forward_jumps: AtomicU64::new(0),
+        down: Mutex::new([false; HOSTS]),
+        counts: Counts::default(),
+    });
+    let clock: Arc<dyn Clock> = Arc::new(world.clock.clone());
+    let (clock_watch, jolt) = ClockWatch::new(Arc::clone(&clock));
+    let gates: Vec<_> = (0..HOSTS).map(|_| Arc::new(Semaphore::new(PER_ISSUER))).collect();
+    let end = world.now().plus(DAY * u32::try_from(DAYS).unwrap());
+    let mut engine = JoinSet::new();
+    let mut callers = JoinSet::new();
+    engine.spawn(clock_watch.run());
+    for name in 0..CLIENTS {
+        let issuer = Arc::new(Issuer {
+            name,
+            world: Arc::clone(&world),
+            state: Mutex::new(Memory {
+                rng: rng.fork(),
+                tokens: HashMap::new(),
+                last: None,
+                successes: 0,
+                forced: None,
+                wanted: false,
+                reported: false,
+            }),
+        });
+        let source: Arc<dyn TokenSource> = Arc::<Issuer>::clone(&issuer);
+        let (refresher, handle) = Refresher::new(Terms {
+            name: ClientName::parse(&format!("client-{name}")).unwrap(),
+            policy: Arc::new(RefreshPolicy::default()),
+            source,
+            gate: Arc::clone(&gates[name % HOSTS]),
+            clock: Arc::clone(&clock),
+            jolt: jolt.clone(),
+            pulse: watch::Sender::new(0),
+            seed: rng.u64(..),
+        });
+        engine.spawn(refresher.run());
+        callers.spawn(call(issuer, handle, end));
+    }
+    callers.spawn(happen(Arc::clone(&world), end, rng.fork()));
+    while let Some(ended) = tokio::select! {
+        ended = callers.join_next() => ended,
+        // An issuer that finds a bound broken ends its client's task.
+        Some(broken) = engine.join_next() => Some(broken),
+    } {
+        ended.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
+    }
+    let counts = &world.counts;
+    let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
+    println!(
+        "{} requests, {} tokens served, {} refused, {} reports that brought another token, {} jolts",
+        read(&counts.requests),
+        read(&counts.served),
+        read(&counts.refused),
+        read(&counts.replaced),
+        read(&counts.jolts)
+    );
+    assert!(read(&counts.served) > 200_000 && read(&counts.replaced) > 1_000 && read(&counts.jolts) > 50);
+    assert!(read(&counts.refused) < read(&counts.served) / 5, "issuers are mostly up");
+}
+
+#[tokio::test(start_paused = true)]
+async fn refreshes_spread_after_a_common_start() {
+    let seed = seed();
+    println!("simulation seed: {seed}");
+    let mut rng = Rng::with_seed(seed);
+    let clock: Arc<dyn Clock> = Arc::new(TestClock::new());
+    let (_clock_watch, jolt) = ClockWatch::new(Arc::clone(&clock));
+    let requests = Arc::new(Mutex::new(Vec::new()));
+    let start = Instant::now();
+    let mut engine = JoinSet::new();
+    for name in 0..CLIENTS {
+        let (refresher, _) = Refresher::new(Terms {
+            name: ClientName::parse(&format!("client-{name}")).unwrap(),
+            policy: Arc::new(RefreshPolicy::default()),
+            source: Arc::new(Hourly { requests: Arc::clone(&requests) }),
+            gate: Arc::new(Semaphore::new(PER_ISSUER)),
+            clock: Arc::clone(&clock),
+            jolt: jolt.clone(),
+            pulse: watch::Sender::new(0),
+            seed: rng.u64(..),
+        });
+        engine.spawn(refresher.run());
+    }
+    sleep(Duration::from_secs(3_600)).await;
+    let mut per_second = HashMap::<u64, u32>::new();
+    for at in requests.lock().unwrap().iter().filter(|at| at.duration_since(start) > Duration::from_secs(60)) {
+        *per_second.entry(at.duration_since(start).as_secs()).or_default() += 1;
+    }
+    let all: u32 = per_second.values().sum();
+    let most = per_second.values().copied().max().unwrap();
+    // 1,000 draws over 360 s: 2.8 a second on average; 14 in one second has a probability below 10^-5.
+    assert_eq!(all as usize, CLIENTS);
+    assert!(most <= 14, "{most} in one second");
+    let first_half = per_second.iter().filter(|(second, _)| **second < 2_700).map(|(_, count)| count).sum::<u32>();
+    assert!((400..600).contains(&first_half), "{first_half} of {all} in the first half of the window");
+}
+
+/// Issues tokens that live an hour, and notes when.
+struct Hourly {
+    requests: Arc<Mutex<Vec<Instant>>>,
+}
+
+impl TokenSource for Hourly {
+    fn fetch(&self) -> Fetching<'_> {
+        Box::pin(async {
+            let number = {
+                let mut requests = self.requests.lock().unwrap();
+                requests.push(Instant::now());
+                requests.len()
+            };
+            Ok(Issued {
+                value: Sensitive::new(format!("token-{number}")),
+                token_type: Cow::Borrowed("Bearer"),
+                scope: None,
+                expires_in: Some(Duration::from_secs(3_600)),
+                jwt_lifetime: None,
+                refresh_in: None,
+                secret_in_use: 1,
+                oddities: Vec::new(),
+            })
+        })
+    }
+
+    fn revision(&self) -> u64 {
+        0
+    }
+}
+
+#[allow(clippy::disallowed_methods, reason = "lets a person repeat a failed run")]
+fn seed() -> u64 {
+    let given = std::env::var("BEARERD_SIMULATION_SEED").ok();
+    given.map_or(20_261_124, |text| text.parse().unwrap_or_else(|_| panic!("the seed must be a number, not {text}")))
+}
