@@ -1,6 +1,6 @@
 //! Compiles the protobuf definitions with `protox`, so that no `protoc` has to be installed.
 
-use std::{env, error::Error, fs, path::PathBuf};
+use std::{error::Error, fs, path::PathBuf};
 
 use prost::Message as _;
 
@@ -8,7 +8,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     println!("cargo::rerun-if-changed=proto");
     let files = ["bearerd/v1/admin.proto", "bearerd/v1/token_broker.proto"];
     let descriptors = protox::compile(files, ["proto"])?;
-    let out = PathBuf::from(env::var("OUT_DIR")?);
+    #[expect(clippy::disallowed_methods, reason = "how cargo tells a build script where to write")]
+    let out = PathBuf::from(std::env::var("OUT_DIR")?);
     // Served by reflection, and by `include_bytes!` in src/pb.rs.
     fs::write(out.join("bearerd.bin"), descriptors.encode_to_vec())?;
     tonic_prost_build::configure().compile_fds(descriptors)?;

@@ -5,6 +5,7 @@
 #[allow(
     clippy::pedantic,
     clippy::indexing_slicing,
+    clippy::allow_attributes_without_reason,
     unreachable_pub,
     unused_qualifications,
     reason = "generated code; which lints it trips changes with the generator"

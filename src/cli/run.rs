@@ -32,7 +32,7 @@ pub(super) fn serve(config: Config, socket: PathBuf, load: Option<Load>, greet: 
         let signals = signals::forward(orders)
             .map_err(|error| Trouble::new(Exit::Unavailable, format!("cannot receive signals: {error}")))?;
         let parts = Parts { socket, clock: Arc::new(SystemClock), engine: engine.handle().clone(), load };
-        let daemon = Daemon::build(config, parts).map_err(not_started)?;
+        let daemon = Daemon::build(config, parts).map_err(|error| not_started(&error))?;
         if let Some(greet) = greet {
             greet();
         }
@@ -61,7 +61,7 @@ pub(super) fn refused(problems: &config::Problems) -> String {
     format!("the configuration has {count} {noun}:\n{problems}")
 }
 
-fn not_started(error: StartError) -> Trouble {
+fn not_started(error: &StartError) -> Trouble {
     let exit = match error {
         StartError::Assemble(_) => Exit::Configuration,
         StartError::Listen(_) | StartError::Reflection(_) => Exit::Unavailable,

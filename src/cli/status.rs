@@ -22,7 +22,7 @@ pub(super) async fn status(named: Option<PathBuf>, args: args::StatusArgs) -> Ou
 
 async fn once(channel: Channel, args: &args::StatusArgs) -> Outcome {
     let clients = list(channel, args.client.as_deref()).await?;
-    output::print(render(&clients, args)?.as_bytes())
+    output::print(render(&clients, args).as_bytes())
 }
 
 /// On a terminal the picture is drawn anew every second. Elsewhere a line is printed for each change of state.
@@ -33,7 +33,7 @@ async fn watch(channel: Channel, args: &args::StatusArgs) -> Outcome {
         let clients = list(channel.clone(), args.client.as_deref()).await?;
         if screen {
             // Home, the picture with each line cleared behind it, and the rest of the screen cleared.
-            let picture = render(&clients, args)?.replace('\n', "\x1b[K\n");
+            let picture = render(&clients, args).replace('\n', "\x1b[K\n");
             output::print(format!("\x1b[H{picture}\x1b[J").as_bytes())?;
         } else {
             news(&clients, &mut seen, args.json)?;
@@ -72,17 +72,17 @@ async fn list(channel: Channel, only: Option<&str>) -> Result<Vec<v1::ClientStat
     Ok(found)
 }
 
-fn render(clients: &[v1::ClientStatus], args: &args::StatusArgs) -> Result<String, Trouble> {
+fn render(clients: &[v1::ClientStatus], args: &args::StatusArgs) -> String {
     let now = SystemClock.now().wall;
     if args.json {
         let clients: Vec<_> = clients.iter().map(table::json).collect();
-        return Ok(format!("{}\n", serde_json::json!({ "clients": clients })));
+        return format!("{}\n", serde_json::json!({ "clients": clients }));
     }
-    Ok(match (args.client.is_some(), clients) {
+    match (args.client.is_some(), clients) {
         (true, [client]) => table::details(client, now),
         (_, []) => "no client that this user may use\n".to_owned(),
         (_, clients) => table::overview(clients, now, output::colours()),
-    })
+    }
 }
 
 /// How often the daemon is asked while watching.

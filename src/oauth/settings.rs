@@ -1,6 +1,6 @@
 //! What one client needs to know about its token endpoint.
 
-use std::time::Duration;
+use std::{fmt, time::Duration};
 
 use url::Url;
 
@@ -8,7 +8,7 @@ use super::{ClientAuth, Transport};
 use crate::secret::SecretSource;
 
 /// Settings of one token endpoint client. Two that are equal make the same requests.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
     /// Token endpoint.
     pub token_url: Url,
@@ -36,6 +36,16 @@ pub struct Settings {
     pub transport: Transport,
     /// Limit of one whole attempt: reading the secret, connecting, sending, reading the answer.
     pub attempt_timeout: Duration,
+}
+
+impl fmt::Debug for Settings {
+    /// Says which endpoint it is. Parameters and proxies may hold what nobody should read in a log.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Settings")
+            .field("host", &self.token_url.host_str())
+            .field("client_id", &self.client_id)
+            .finish_non_exhaustive()
+    }
 }
 
 /// The unit of `expires_in`. RFC 6749 says seconds; some issuers send milliseconds.

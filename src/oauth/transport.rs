@@ -46,7 +46,7 @@ impl CaBundle {
 }
 
 /// Which proxy to use.
-#[derive(Clone, Debug, Default, PartialEq, Eq, Hash)]
+#[derive(Clone, Default, PartialEq, Eq, Hash)]
 pub enum ProxyChoice {
     /// Connect directly.
     #[default]
@@ -55,6 +55,17 @@ pub enum ProxyChoice {
     Environment,
     /// This one (`http`, `https`, `socks5` or `socks5h`); may carry a user and password.
     Url(Url),
+}
+
+impl fmt::Debug for ProxyChoice {
+    /// Without the URL, which may carry a password.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(match self {
+            Self::None => "None",
+            Self::Environment => "Environment",
+            Self::Url(_) => "Url([redacted])",
+        })
+    }
 }
 
 /// Makes HTTP clients, one for each distinct [`Transport`].

@@ -55,7 +55,7 @@ impl ClockWatch {
 }
 
 fn apart(one: Duration, other: Duration) -> Duration {
-    one.max(other) - one.min(other)
+    one.abs_diff(other)
 }
 
 /// How long a change can go unnoticed by a refresher. Readers notice at once.

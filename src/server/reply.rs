@@ -107,7 +107,7 @@ impl Refusal {
                 AFTER_LIMIT,
             ),
             Self::Unknown { client, nearest } => {
-                Told::lasting(Code::NotFound, "CLIENT_UNKNOWN", unknown(client, nearest))
+                Told::lasting(Code::NotFound, "CLIENT_UNKNOWN", unknown(client, nearest.as_deref()))
             }
         }
     }
@@ -139,7 +139,7 @@ impl Told {
     }
 }
 
-fn unknown(client: &str, nearest: &Option<Box<str>>) -> String {
+fn unknown(client: &str, nearest: Option<&str>) -> String {
     let shown: String = client.chars().take(MOST_SHOWN).collect();
     match nearest {
         Some(nearest) => format!("no client `{shown}` is configured; did you mean `{nearest}`?"),

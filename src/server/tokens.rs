@@ -56,7 +56,7 @@ impl TokenBroker for Session {
     ) -> Result<Response<Self::WatchTokenStream>, Status> {
         let client = request.into_inner().client;
         let turn = self.turn()?;
-        let stream = super::watch::follow(self, client, turn)?;
+        let stream = super::watch::follow(self, &client, turn)?;
         Ok(Response::new(stream))
     }
 

@@ -22,8 +22,8 @@ use crate::{
 pub(super) type TokenStream = Pin<Box<dyn Stream<Item = Result<v1::WatchTokenResponse, Status>> + Send>>;
 
 /// Begins to follow a client on behalf of a connection's caller.
-pub(super) fn follow(session: &Session, client: String, turn: Turn) -> Result<TokenStream, Refusal> {
-    let granted = session.grant(&client)?;
+pub(super) fn follow(session: &Session, client: &str, turn: Turn) -> Result<TokenStream, Refusal> {
+    let granted = session.grant(client)?;
     let watcher = Watcher {
         follower: granted.handle().follow(),
         granted,

@@ -89,7 +89,7 @@ impl RefreshPolicy {
             debug_assert!(token.generation > 0, "generations count from one");
             return Some((Cause::Forced, floor));
         }
-        if let Some(at) = self.demanded_at(snapshot, asked, floor, now) {
+        if let Some(at) = demanded_at(snapshot, asked, floor, now) {
             return Some((Cause::Demanded, at));
         }
         if asleep || self.budget_used_up(snapshot, now) {
@@ -102,20 +102,6 @@ impl RefreshPolicy {
             (None, _) => now.boot,
         };
         Some((Cause::Scheduled, planned.max(floor)))
-    }
-
-    /// When to make an attempt for the sake of those who wait, if anybody does.
-    fn demanded_at(&self, snapshot: &Snapshot, asked: &Asked, floor: BootTime, now: Moment) -> Option<BootTime> {
-        if asked.valid_until <= now.boot {
-            return None;
-        }
-        match snapshot.token_for(Duration::ZERO, asked.spoiled, now) {
-            None => Some(floor),
-            Some(token) if token.remaining(now) >= asked.valid_until.since(now.boot) => None,
-            // This issuer has nothing better until the token has ended.
-            Some(token) if snapshot.reissues_late => Some(token.expires_at()),
-            Some(token) => Some(floor.max(token.sent.boot.plus(demand_rest(token)))),
-        }
     }
 
     /// Whether nobody has asked for so long that nothing is to be done.
@@ -137,6 +123,20 @@ impl RefreshPolicy {
     }
 }
 
+/// When to make an attempt for the sake of those who wait, if anybody does.
+fn demanded_at(snapshot: &Snapshot, asked: &Asked, floor: BootTime, now: Moment) -> Option<BootTime> {
+    if asked.valid_until <= now.boot {
+        return None;
+    }
+    match snapshot.token_for(Duration::ZERO, asked.spoiled, now) {
+        None => Some(floor),
+        Some(token) if token.remaining(now) >= asked.valid_until.since(now.boot) => None,
+        // This issuer has nothing better until the token has ended.
+        Some(token) if snapshot.reissues_late => Some(token.expires_at()),
+        Some(token) => Some(floor.max(token.sent.boot.plus(demand_rest(token)))),
+    }
+}
+
 /// Rest between two renewals of a living token for callers who want a longer validity.
 fn demand_rest(token: &AccessToken) -> Duration {
     (token.lifetime / 20).clamp(FLOOR, DEMAND_REST)
@@ -147,7 +147,7 @@ fn change_at(snapshot: &Snapshot, asked: &Asked, now: Moment) -> Option<BootTime
     let token = snapshot.token.as_ref()?;
     let left = token.remaining(now);
     let margin = if token.generation > asked.spoiled { snapshot.margin_now() } else { left };
-    let wait = if left > margin { left - margin + TICK } else { left };
+    let wait = if left > margin { left.saturating_sub(margin) + TICK } else { left };
     Some(now.boot.plus(wait))
 }
 
