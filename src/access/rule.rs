@@ -7,7 +7,7 @@ use super::Caller;
 /// One entry of an `allow` list: every condition in it must hold.
 ///
 /// Names were resolved to numbers when the configuration was read; numbers are what is compared.
-#[derive(Clone, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub enum Rule {
     /// `{ any = true }`: every local process.
     Any,

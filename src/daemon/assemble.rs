@@ -13,14 +13,13 @@ use crate::{
     clock::Clock,
     config::ClientSettings,
     oauth::{Endpoint, Transports, transport::TransportError},
-    refresh::{Entry, Handle, Jolt, Refresher, Terms},
+    refresh::{Entry, Handle, Refresher, Terms},
     token::{ClientName, TokenSource, policy::PER_ISSUER},
 };
 
 /// Makes clients; keeps what they share.
 pub struct Assembler {
     clock: Arc<dyn Clock>,
-    jolt: Jolt,
     pulse: watch::Sender<u64>,
     transports: Transports,
     gates: Mutex<HashMap<Box<str>, Arc<Semaphore>>>,
@@ -29,8 +28,8 @@ pub struct Assembler {
 impl Assembler {
     /// Makes an assembler that has made nothing.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, jolt: Jolt, pulse: watch::Sender<u64>) -> Self {
-        Self { clock, jolt, pulse, transports: Transports::default(), gates: Mutex::default() }
+    pub fn new(clock: Arc<dyn Clock>, pulse: watch::Sender<u64>) -> Self {
+        Self { clock, pulse, transports: Transports::default(), gates: Mutex::default() }
     }
 
     /// The source of a client's tokens.
@@ -58,7 +57,6 @@ impl Assembler {
             source,
             gate: self.gate(&settings.endpoint.token_url),
             clock: Arc::clone(&self.clock),
-            jolt: self.jolt.clone(),
             pulse: self.pulse.clone(),
             seed: seed(),
         })

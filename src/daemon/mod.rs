@@ -4,6 +4,7 @@ pub mod assemble;
 pub mod diff;
 pub mod engine;
 pub mod logging;
+pub mod memory;
 pub mod reload;
 pub mod signals;
 pub mod supervisor;

@@ -7,6 +7,7 @@ use tokio::{sync::watch, task::spawn_blocking};
 use super::{
     assemble::AssembleError,
     diff::{self, Change, Clients},
+    memory,
     supervisor::Supervisor,
 };
 use crate::{
@@ -117,6 +118,7 @@ impl Reloader {
         let prepared = self.supervisor.prepare(&changes, &clients)?;
         self.supervisor.apply(&changes, &clients, prepared);
         self.clients = clients;
+        memory::give_back();
         let named = |wanted: &[Change]| {
             let those = changes.iter().filter(|(_, change)| wanted.contains(change));
             those.map(|(name, _)| name.to_string()).collect::<Vec<_>>()

@@ -5,10 +5,7 @@ use std::{
     sync::Arc,
 };
 
-use tokio::{
-    runtime::Handle as Runtime,
-    task::{AbortHandle, JoinSet},
-};
+use tokio::{runtime::Handle as Runtime, task::JoinHandle};
 
 use super::{
     assemble::{self, AssembleError, Assembler},
@@ -26,8 +23,8 @@ pub struct Supervisor {
     registry: Arc<Registry>,
     assembler: Assembler,
     engine: Runtime,
-    tasks: JoinSet<()>,
-    running: HashMap<ClientName, AbortHandle>,
+    clock_watch: JoinHandle<()>,
+    running: HashMap<ClientName, JoinHandle<()>>,
 }
 
 /// The sources of clients that are about to start. Made first, so that a failure changes nothing.
@@ -37,11 +34,10 @@ impl Supervisor {
     /// Makes a supervisor of no clients, and starts the watch of the clocks.
     #[must_use]
     pub fn new(registry: Arc<Registry>, clock: Arc<dyn Clock>, engine: Runtime) -> Self {
-        let (clock_watch, jolt) = ClockWatch::new(Arc::clone(&clock));
-        let mut tasks = JoinSet::new();
-        tasks.spawn_on(clock_watch.run(), &engine);
-        let assembler = Assembler::new(clock, jolt, registry.pulse());
-        Self { registry, assembler, engine, tasks, running: HashMap::new() }
+        let all = Arc::clone(&registry);
+        let clock_watch = engine.spawn(ClockWatch::new(Arc::clone(&clock)).run(move || all.ring()));
+        let assembler = Assembler::new(clock, registry.pulse());
+        Self { registry, assembler, engine, clock_watch, running: HashMap::new() }
     }
 
     /// Makes what the changes need, without starting anything.
@@ -81,25 +77,35 @@ impl Supervisor {
         for task in ended {
             task.abort();
         }
-        self.reap();
         self.assembler.tidy();
     }
 
     fn start(&mut self, name: &ClientName, settings: &ClientSettings, source: Arc<dyn TokenSource>) -> Entry {
         let (refresher, handle) = self.assembler.refresher(name, settings, source);
-        let task = self.tasks.spawn_on(refresher.run(), &self.engine);
+        let task = self.engine.spawn(refresher.run());
         self.running.insert(name.clone(), task);
         assemble::entry(name, settings, handle)
     }
 
-    /// Forgets tasks that have ended.
-    fn reap(&mut self) {
-        while self.tasks.try_join_next().is_some() {}
+    /// Ends all tasks and waits until they have ended.
+    pub async fn stop(&mut self) {
+        self.abort();
+        for (_, task) in self.running.drain() {
+            // Ended by the abort just made, which is the error expected here.
+            let _ = task.await;
+        }
     }
 
-    /// Ends all tasks.
-    pub async fn stop(&mut self) {
-        self.tasks.shutdown().await;
-        self.running.clear();
+    fn abort(&self) {
+        self.clock_watch.abort();
+        for task in self.running.values() {
+            task.abort();
+        }
+    }
+}
+
+impl Drop for Supervisor {
+    fn drop(&mut self) {
+        self.abort();
     }
 }

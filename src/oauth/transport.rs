@@ -54,7 +54,7 @@ pub enum ProxyChoice {
     /// What `HTTPS_PROXY`, `HTTP_PROXY`, `ALL_PROXY` and `NO_PROXY` of the daemon's environment say.
     Environment,
     /// This one (`http`, `https`, `socks5` or `socks5h`); may carry a user and password.
-    Url(Url),
+    Url(Box<Url>),
 }
 
 impl fmt::Debug for ProxyChoice {

@@ -2,12 +2,12 @@
 
 use std::sync::Arc;
 
-use tokio::{
-    sync::watch,
-    time::{Instant, timeout_at},
-};
+use tokio::time::{Instant, timeout_at};
 
-use super::Wishes;
+use super::{
+    Wishes,
+    board::{Board, Changes},
+};
 use crate::{
     clock::Clock,
     token::{AccessToken, Ask, ClientState, Refused, Rejection, Snapshot, Verdict, Waiting},
@@ -27,15 +27,18 @@ pub struct Given {
 /// Reached only through [`super::Registry::grant`], that is, after the policy has let the caller in.
 #[derive(Clone)]
 pub struct Handle {
-    snapshots: watch::Receiver<Snapshot>,
-    wishes: Arc<Wishes>,
+    board: Arc<Board>,
     clock: Arc<dyn Clock>,
 }
 
 impl Handle {
     /// Connects the two sides that the refresher was made with.
-    pub(super) fn new(snapshots: watch::Receiver<Snapshot>, wishes: Arc<Wishes>, clock: Arc<dyn Clock>) -> Self {
-        Self { snapshots, wishes, clock }
+    pub(super) fn new(board: Arc<Board>, clock: Arc<dyn Clock>) -> Self {
+        Self { board, clock }
+    }
+
+    fn wishes(&self) -> &Wishes {
+        &self.board.wishes
     }
 
     /// A token that is valid for at least as long as asked.
@@ -56,35 +59,37 @@ impl Handle {
     }
 
     async fn wait(&self, ask: &Ask) -> Result<Given, Refused> {
-        let mut snapshots = self.snapshots.clone();
-        let mut waiting = Waiting { since_generation: Some(snapshots.borrow_and_update().generation), reported: false };
+        let mut changes = self.changes();
+        let mut waiting = Waiting { since_generation: Some(changes.current().generation), reported: false };
         loop {
-            snapshots.mark_unchanged();
+            changes.mark_unchanged();
             match self.judge(ask, &waiting) {
                 Verdict::Serve(token, rejection) => return Ok(Given { token, rejection }),
                 Verdict::Refuse(refused) => return Err(refused),
-                Verdict::Wait(wish) => self.wishes.post(wish),
+                Verdict::Wait(wish) => self.wishes().post(wish),
                 Verdict::Report(wish) => {
-                    self.wishes.post(wish);
+                    self.wishes().post(wish);
                     // Judged again before sleeping: while the issuer fails, the report is all that changes.
                     if !std::mem::replace(&mut waiting.reported, true) {
                         continue;
                     }
                 }
             }
-            snapshots.changed().await.map_err(|_| Refused::Gone)?;
+            if !changes.changed().await {
+                return Err(Refused::Gone);
+            }
         }
     }
 
     fn judge(&self, ask: &Ask, waiting: &Waiting) -> Verdict {
         let now = self.clock.now();
-        self.wishes.touch(now.boot);
-        let snapshot = self.snapshots.borrow();
-        let verdict = snapshot.judge(ask, waiting, self.wishes.spoiled(), now);
+        self.wishes().touch(now.boot);
+        let snapshot = self.board.look();
+        let verdict = snapshot.judge(ask, waiting, self.wishes().spoiled(), now);
         let overdue = snapshot.next_attempt_at.is_some_and(|at| at <= now.boot);
         if snapshot.idle || overdue {
             // Somebody is interested again, or the machine slept past the plan.
-            self.wishes.ring();
+            self.wishes().ring();
         }
         verdict
     }
@@ -96,50 +101,56 @@ impl Handle {
     /// # Errors
     /// [`Refused::Pending`] when `deadline` passes first, [`Refused::Gone`] when the client is removed.
     pub async fn refresh(&self, deadline: Instant) -> Result<bool, Refused> {
-        let mut snapshots = self.snapshots.clone();
-        let ticket = self.wishes.order();
+        let mut changes = self.changes();
+        let ticket = self.wishes().order();
         let done = async {
-            let after = snapshots.wait_for(|snapshot| snapshot.orders_done >= ticket).await;
-            after.map(|snapshot| snapshot.failure.is_none()).map_err(|_| Refused::Gone)
+            let after = changes.wait_for(|snapshot| snapshot.orders_done >= ticket).await;
+            after.map(|snapshot| snapshot.failure.is_none()).ok_or(Refused::Gone)
         };
         timeout_at(deadline, done).await.unwrap_or(Err(Refused::Pending))
+    }
+
+    /// Has the refresher look at the time again.
+    pub(super) fn ring(&self) {
+        self.wishes().ring();
     }
 
     /// Whether both hold the same running client, not one and its successor.
     #[must_use]
     pub fn same_client(&self, other: &Self) -> bool {
-        Arc::ptr_eq(&self.wishes, &other.wishes)
+        Arc::ptr_eq(&self.board, &other.board)
     }
 
     /// What the client's readers see now, and the newest generation that was reported.
     #[must_use]
-    pub fn look(&self) -> (Snapshot, u64) {
-        (self.snapshots.borrow().clone(), self.wishes.spoiled())
+    pub fn look(&self) -> (Arc<Snapshot>, u64) {
+        (self.board.keep(), self.wishes().spoiled())
     }
 
     /// How the client is doing.
     #[must_use]
     pub fn state(&self) -> ClientState {
-        self.snapshots.borrow().state(self.wishes.spoiled(), self.clock.now())
+        self.board.look().state(self.wishes().spoiled(), self.clock.now())
     }
 
     /// Follows the client: every change wakes the receiver, and somebody counts as asking until it is dropped.
     #[must_use]
     pub fn follow(&self) -> Follower {
-        self.wishes.watch();
-        Follower { handle: self.clone() }
+        self.wishes().watch();
+        Follower { handle: self.clone(), changes: self.changes() }
     }
 
-    /// A receiver of every change, without counting as interest in tokens.
+    /// Follows every change, without counting as interest in tokens.
     #[must_use]
-    pub fn changes(&self) -> watch::Receiver<Snapshot> {
-        self.snapshots.clone()
+    pub fn changes(&self) -> Changes {
+        Changes::new(Arc::clone(&self.board))
     }
 }
 
 /// A watcher of one client. See [`Handle::follow`].
 pub struct Follower {
     handle: Handle,
+    changes: Changes,
 }
 
 impl Follower {
@@ -147,22 +158,22 @@ impl Follower {
     #[must_use]
     pub fn current(&mut self) -> Verdict {
         // Before judging, so that a change in between is seen as one.
-        self.handle.snapshots.mark_unchanged();
+        self.changes.mark_unchanged();
         let verdict = self.handle.judge(&Ask::default(), &Waiting::default());
         if let Verdict::Wait(wish) = &verdict {
-            self.handle.wishes.post(*wish);
+            self.handle.wishes().post(*wish);
         }
         verdict
     }
 
     /// Ends at the next change; false when the client is gone.
     pub async fn changed(&mut self) -> bool {
-        self.handle.snapshots.changed().await.is_ok()
+        self.changes.changed().await
     }
 }
 
 impl Drop for Follower {
     fn drop(&mut self) {
-        self.handle.wishes.unwatch(self.handle.clock.now().boot);
+        self.handle.wishes().unwatch(self.handle.clock.now().boot);
     }
 }

@@ -3,6 +3,7 @@
 //! It has never heard of OAuth, of callers' connections or of configuration. A thousand callers cost one request
 //! because there is one writer, not because there is a lock.
 
+mod board;
 pub mod handle;
 pub mod refresher;
 pub mod registry;
@@ -12,8 +13,9 @@ mod tests;
 mod transition;
 pub mod wishes;
 
+pub use board::Changes;
 pub use handle::{Given, Handle};
 pub use refresher::{Refresher, Terms};
 pub use registry::{Authorized, Denied, Entry, Registry, Status};
-pub use suspend::{ClockWatch, Jolt};
+pub use suspend::ClockWatch;
 pub use wishes::Wishes;

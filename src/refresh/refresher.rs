@@ -3,14 +3,14 @@
 //! It sleeps, asks [`RefreshPolicy::next_step`] what to do, makes the attempt and publishes what came of it.
 //! Nobody is called by name; whoever is interested follows the snapshot.
 
-use std::sync::Arc;
+use std::{sync::Arc, time::Duration};
 
 use tokio::{
     sync::{Semaphore, watch},
     time::sleep,
 };
 
-use super::{Handle, Jolt, Wishes, transition::Transition};
+use super::{Handle, board::Board, transition::Transition};
 use crate::{
     clock::Clock,
     moment::{BootTime, Moment},
@@ -35,8 +35,6 @@ pub struct Terms {
     pub gate: Arc<Semaphore>,
     /// Tells the time.
     pub clock: Arc<dyn Clock>,
-    /// Wakes it when the machine slept or a clock was set.
-    pub jolt: Jolt,
     /// Counts changes of state of all clients, for those who follow all of them.
     pub pulse: watch::Sender<u64>,
     /// Seeds the jitter and the token ids.
@@ -46,8 +44,7 @@ pub struct Terms {
 /// Keeps one client's token fresh. See the module.
 pub struct Refresher {
     terms: Terms,
-    snapshots: watch::Sender<Snapshot>,
-    wishes: Arc<Wishes>,
+    board: Arc<Board>,
     jitter: fastrand::Rng,
     epoch: u64,
     serial: u64,
@@ -75,111 +72,100 @@ impl Refresher {
             ..Snapshot::default()
         };
         let told = Transition::new(snapshot.idle);
-        let (snapshots, reader) = watch::channel(snapshot);
-        let wishes = Arc::new(Wishes::default());
+        let board = Arc::new(Board::new(snapshot));
         if terms.policy.prefetch {
             // `idle_after` counts from the start.
-            wishes.touch(start);
+            board.wishes.touch(start);
         }
-        let handle = Handle::new(reader, Arc::clone(&wishes), Arc::clone(&terms.clock));
-        let refresher = Self {
-            terms,
-            snapshots,
-            wishes,
-            jitter,
-            epoch,
-            serial: 0,
-            settled: None,
-            progress: Progress::New,
-            revision: 0,
-            told,
-        };
+        let handle = Handle::new(Arc::clone(&board), Arc::clone(&terms.clock));
+        let refresher =
+            Self { terms, board, jitter, epoch, serial: 0, settled: None, progress: Progress::New, revision: 0, told };
         (refresher, handle)
     }
 
     /// Works until dropped.
-    pub async fn run(mut self) {
+    pub fn run(self) -> impl Future<Output = ()> + Send {
+        // What an idle client keeps is small: the future holds a pointer to the refresher, and an attempt, which is
+        // rare and large, is boxed.
+        let mut refresher = Box::new(self);
+        async move { refresher.work().await }
+    }
+
+    async fn work(&mut self) {
         loop {
-            let now = self.terms.clock.now();
-            let asked = self.asked();
-            self.tidy(&asked, now);
-            let step = self.terms.policy.next_step(&self.snapshots.borrow(), &asked, self.settled, now);
-            match step {
-                Step::Attempt(cause) => self.attempt(cause).await,
-                Step::Sleep { until, idle } => {
-                    self.set_idle(idle);
-                    self.tell(&asked, now);
-                    if self.credentials_changed() {
-                        self.attempt(Cause::Retry).await;
-                    } else {
-                        self.rest(until, now).await;
+            match self.decide() {
+                Next::Attempt(cause) => Box::pin(self.attempt(cause)).await,
+                Next::Nap(Some(nap)) => {
+                    tokio::select! {
+                        () = sleep(nap) => {}
+                        () = self.board.wishes.rung() => {}
                     }
                 }
+                Next::Nap(None) => self.board.wishes.rung().await,
             }
         }
     }
 
+    /// What to do next; publishes and logs what time alone has changed.
+    fn decide(&mut self) -> Next {
+        let now = self.terms.clock.now();
+        let asked = self.asked();
+        self.tidy(&asked, now);
+        let step = self.terms.policy.next_step(&self.board.look(), &asked, self.settled, now);
+        let (until, idle) = match step {
+            Step::Attempt(cause) => return Next::Attempt(cause),
+            Step::Sleep { until, idle } => (until, idle),
+        };
+        self.set_idle(idle);
+        self.tell(&asked, now);
+        let nap = until.map(|at| at.since(now.boot));
+        if !self.needs_a_person() {
+            return Next::Nap(nap);
+        }
+        if self.terms.source.revision() != self.revision {
+            return Next::Attempt(Cause::Retry);
+        }
+        Next::Nap(Some(nap.unwrap_or(LOOK_AT_SECRET).min(LOOK_AT_SECRET)))
+    }
+
     fn asked(&self) -> Asked {
-        self.wishes.read(self.snapshots.borrow().orders_done)
+        self.board.wishes.read(self.board.look().orders_done)
     }
 
     /// Lets go of a token that has expired.
     fn tidy(&mut self, asked: &Asked, now: Moment) {
         let expired = |snapshot: &Snapshot| snapshot.token.as_ref().is_some_and(|token| token.remaining(now).is_zero());
-        if expired(&self.snapshots.borrow()) {
-            self.snapshots.send_modify(|snapshot| snapshot.token = None);
+        if expired(&self.board.look()) {
+            self.board.publish(|snapshot| snapshot.token = None);
             self.tell(asked, now);
         }
     }
 
     fn set_idle(&self, idle: bool) {
-        self.snapshots.send_if_modified(|snapshot| std::mem::replace(&mut snapshot.idle, idle) != idle);
-    }
-
-    /// Sleeps until `until`, a wish or a jolt, whichever is first.
-    async fn rest(&mut self, until: Option<BootTime>, now: Moment) {
-        let refused = self.needs_a_person();
-        let nap = until.map(|at| at.since(now.boot));
-        let nap = if refused { Some(nap.unwrap_or(LOOK_AT_SECRET).min(LOOK_AT_SECRET)) } else { nap };
-        let timer = async {
-            match nap {
-                Some(nap) => sleep(nap).await,
-                None => std::future::pending().await,
-            }
-        };
-        tokio::select! {
-            () = timer => {}
-            () = self.wishes.rung() => {}
-            // The watch of the clocks lives as long as the daemon; without it only its warnings are missing.
-            changed = self.terms.jolt.changed() => if changed.is_err() { sleep(LOOK_AT_SECRET).await },
+        if self.board.look().idle != idle {
+            self.board.publish(|snapshot| snapshot.idle = idle);
         }
     }
 
-    /// Whether the client was refused and its credentials have changed since.
-    fn credentials_changed(&self) -> bool {
-        self.needs_a_person() && self.terms.source.revision() != self.revision
-    }
-
     fn needs_a_person(&self) -> bool {
-        let snapshot = self.snapshots.borrow();
+        let snapshot = self.board.look();
         snapshot.failure.as_ref().is_some_and(|record| record.failure.kind.needs_a_person())
     }
 
     async fn attempt(&mut self, cause: Cause) {
         // Never closed; were it, an unlimited request would still be better than none.
         let permit = Arc::clone(&self.terms.gate).acquire_owned().await;
-        let orders = self.wishes.orders();
+        let orders = self.board.wishes.orders();
         let sent = self.terms.clock.now();
-        self.wishes.clear_demand();
+        self.board.wishes.clear_demand();
         self.revision = self.terms.source.revision();
         // Nothing that a follower waits for: they are woken by the outcome.
-        self.snapshots.send_if_modified(|snapshot| {
+        self.board.note(|snapshot| {
             snapshot.sent.add(sent);
             snapshot.idle = false;
             if cause == Cause::Forced {
                 snapshot.forced.record(sent.boot);
             }
-            false
         });
         let outcome = self.terms.source.fetch().await;
         drop(permit);
@@ -191,7 +177,7 @@ impl Refresher {
             Ok((issued, life)) => self.accept(issued, life, sent, cause),
             Err(failure) => self.fail(failure),
         }
-        self.snapshots.send_modify(|snapshot| snapshot.orders_done = orders);
+        self.board.publish(|snapshot| snapshot.orders_done = orders);
         let now = self.terms.clock.now();
         self.tell(&self.asked(), now);
     }
@@ -199,7 +185,7 @@ impl Refresher {
     fn accept(&mut self, issued: Issued, life: lifetime::Lifetime, sent: Moment, cause: Cause) {
         let now = self.terms.clock.now();
         self.settled = Some(now.boot);
-        let old = self.snapshots.borrow().token.clone();
+        let old = self.board.look().token.clone();
         let same = old.as_ref().is_some_and(|old| old.value == issued.value);
         if !same {
             self.serial += 1;
@@ -208,7 +194,7 @@ impl Refresher {
         warnings.extend(life.warning);
         let token = AccessToken {
             id: TokenId { epoch: self.epoch, serial: self.serial },
-            generation: self.snapshots.borrow().generation + 1,
+            generation: self.board.look().generation + 1,
             value: issued.value,
             token_type: issued.token_type,
             scope: issued.scope.unwrap_or_default(),
@@ -218,7 +204,7 @@ impl Refresher {
         let progress = old.as_ref().map_or(Progress::New, |old| lifetime::progress(old, &token));
         let before = std::mem::replace(&mut self.progress, progress);
         let stuck = progress == Progress::Same || (progress, before) == (Progress::SameEnd, Progress::SameEnd);
-        let late = stuck || self.snapshots.borrow().reissues_late;
+        let late = stuck || self.board.look().reissues_late;
         if late {
             warnings.push(REISSUES_LATE.into());
         }
@@ -230,8 +216,8 @@ impl Refresher {
         };
         let margin = self.terms.policy.margin(token.lifetime);
         // Wishes that came during the attempt: whoever made one is woken by what follows and judges anew.
-        self.wishes.clear_demand();
-        self.snapshots.send_modify(|snapshot| {
+        self.board.wishes.clear_demand();
+        self.board.publish(|snapshot| {
             snapshot.generation = token.generation;
             snapshot.failure = None;
             snapshot.consecutive_failures = 0;
@@ -251,10 +237,10 @@ impl Refresher {
 
     fn fail(&mut self, failure: Failure) {
         let now = self.terms.clock.now();
-        let spoiled = self.wishes.spoiled();
+        let spoiled = self.board.wishes.spoiled();
         let sample = self.jitter.f64();
         let policy = &self.terms.policy;
-        self.snapshots.send_modify(|snapshot| {
+        self.board.publish(|snapshot| {
             snapshot.consecutive_failures = snapshot.consecutive_failures.saturating_add(1);
             let situation = Situation {
                 failures: snapshot.consecutive_failures,
@@ -269,16 +255,29 @@ impl Refresher {
 
     /// Logs a change of state, and lets followers know of one that time alone brought about.
     fn tell(&mut self, asked: &Asked, now: Moment) {
-        let changed = self.told.tell(&self.terms.name, &self.snapshots.borrow(), asked.spoiled, now);
+        let changed = self.told.tell(&self.terms.name, &self.board.look(), asked.spoiled, now);
         if changed {
-            self.snapshots.send_modify(|_| {});
+            self.board.publish(|_| {});
             self.terms.pulse.send_modify(|count| *count = count.wrapping_add(1));
         }
     }
+}
+
+impl Drop for Refresher {
+    fn drop(&mut self) {
+        self.board.close();
+    }
+}
+
+/// What a refresher does next.
+enum Next {
+    Attempt(Cause),
+    /// Sleep this long, or until somebody wishes something; `None`: only the latter.
+    Nap(Option<Duration>),
 }
 
 /// A warning in the status.
 const REISSUES_LATE: &str =
     "the issuer returns the same token until it expires; it is asked shortly before and after that (reissue=late)";
 /// How often the secret of a refused client is looked at, so that a new one ends the wait.
-const LOOK_AT_SECRET: std::time::Duration = std::time::Duration::from_secs(5);
+const LOOK_AT_SECRET: Duration = Duration::from_secs(5);

@@ -5,7 +5,7 @@ use std::{collections::HashMap, sync::Arc};
 use arc_swap::ArcSwap;
 use tokio::{sync::watch, time::Instant};
 
-use super::Handle;
+use super::{Changes, Handle};
 use crate::{
     access::{Caller, Policy},
     token::{ClientName, ClientState, Refused, RequestHeader, Snapshot},
@@ -48,7 +48,7 @@ impl Entry {
 
     /// Wakes at every change of the client.
     #[must_use]
-    pub fn changes(&self) -> watch::Receiver<Snapshot> {
+    pub fn changes(&self) -> Changes {
         self.handle.changes()
     }
 
@@ -63,7 +63,7 @@ pub struct Status<'a> {
     /// The client.
     pub entry: &'a Entry,
     /// Its snapshot.
-    pub snapshot: Snapshot,
+    pub snapshot: Arc<Snapshot>,
     /// The newest generation that was reported as rejected.
     pub spoiled: u64,
 }
@@ -176,6 +176,13 @@ impl Registry {
     #[must_use]
     pub fn pulses(&self) -> watch::Receiver<u64> {
         self.pulse.subscribe()
+    }
+
+    /// Has all refreshers look at the time again.
+    pub fn ring(&self) {
+        for entry in self.entries.load().values() {
+            entry.handle.ring();
+        }
     }
 
     /// What refreshers beat.

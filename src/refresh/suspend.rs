@@ -5,41 +5,34 @@
 
 use std::{sync::Arc, time::Duration};
 
-use tokio::sync::watch;
-
 use crate::{clock::Clock, moment::BootTime};
-
-/// Counts the times that the clocks moved against each other.
-pub type Jolt = watch::Receiver<u64>;
 
 /// Watches the clocks.
 pub struct ClockWatch {
     clock: Arc<dyn Clock>,
-    jolts: watch::Sender<u64>,
 }
 
 impl ClockWatch {
-    /// Makes the watch and the receiver that refreshers listen to.
+    /// Makes the watch.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>) -> (Self, Jolt) {
-        let (jolts, jolt) = watch::channel(0);
-        (Self { clock, jolts }, jolt)
+    pub fn new(clock: Arc<dyn Clock>) -> Self {
+        Self { clock }
     }
 
-    /// Watches until dropped.
-    pub async fn run(self) {
+    /// Watches until dropped. Calls `wake` each time the clocks have moved against each other.
+    pub async fn run(self, wake: impl Fn() + Send) {
         let mut before = self.look();
         loop {
             tokio::time::sleep(LOOK_EVERY).await;
             let after = self.look();
-            let (slept, stepped) = (apart(after.0, before.0), apart(after.1, before.1));
+            let (slept, stepped) = (after.0.abs_diff(before.0), after.1.abs_diff(before.1));
             if slept > TOLERANCE || stepped > TOLERANCE {
                 tracing::info!(
                     slept_s = slept.as_secs(),
                     wall_clock_moved_s = stepped.as_secs(),
                     "clocks moved; schedules are looked at again"
                 );
-                self.jolts.send_modify(|count| *count += 1);
+                wake();
             }
             before = after;
         }
@@ -52,10 +45,6 @@ impl ClockWatch {
         let boot = now.boot.since(BootTime::default());
         (boot.saturating_sub(self.clock.awake()), wall.saturating_sub(boot))
     }
-}
-
-fn apart(one: Duration, other: Duration) -> Duration {
-    one.abs_diff(other)
 }
 
 /// How long a change can go unnoticed by a refresher. Readers notice at once.

@@ -116,20 +116,19 @@ impl World {
         let clock = TestClock::new();
         let issuer = Arc::new(Issuer::default());
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-        let (clock_watch, jolt) = ClockWatch::new(Arc::clone(&shared));
         let source: Arc<dyn TokenSource> = Arc::<Issuer>::clone(&issuer);
         let (refresher, handle) = Refresher::new(Terms {
             name: ClientName::parse("test").unwrap(),
             policy: Arc::new(policy),
             source,
             gate: Arc::new(Semaphore::new(4)),
-            clock: shared,
-            jolt,
+            clock: Arc::clone(&shared),
             pulse: watch::Sender::new(0),
             seed: 7,
         });
         let mut tasks = JoinSet::new();
-        tasks.spawn(clock_watch.run());
+        let woken = handle.clone();
+        tasks.spawn(ClockWatch::new(shared).run(move || woken.ring()));
         tasks.spawn(refresher.run());
         Self { handle, issuer, clock, start: Instant::now(), _tasks: tasks }
     }

@@ -49,7 +49,7 @@ impl Wishes {
         self.asked_at.store(now.as_nanos(), Ordering::Relaxed);
     }
 
-    /// Makes the refresher look at the time and at its wishes again.
+    /// Makes the refresher look at the time and at its wishes again: the clocks have moved, or somebody is back.
     pub fn ring(&self) {
         self.bell.notify_one();
     }

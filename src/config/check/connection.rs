@@ -58,7 +58,7 @@ fn proxy(node: &Node<'_>) -> Option<ProxyChoice> {
                     r#"write "none", "environment" or a URL like "http://proxy.example:3128""#,
                 );
             }
-            url.map(ProxyChoice::Url)
+            url.map(|url| ProxyChoice::Url(Box::new(url)))
         }
     }
 }

@@ -21,7 +21,7 @@ use crate::{
 
 /// Values that equal settings share, and answers of the system that need not be asked for twice.
 pub(super) struct Shared {
-    owner_only: Policy,
+    policies: HashMap<Vec<Rule>, Policy>,
     own_uid: u32,
     users: HashMap<Box<str>, Lookup>,
     groups: HashMap<Box<str>, Lookup>,
@@ -39,7 +39,7 @@ type Numbers = ([u64; 2], [Duration; 6], bool, Option<Duration>, Option<u32>);
 impl Shared {
     pub(super) fn new(own_uid: u32) -> Self {
         Self {
-            owner_only: Policy::new(own_uid, []),
+            policies: HashMap::new(),
             own_uid,
             users: HashMap::new(),
             groups: HashMap::new(),
@@ -50,8 +50,9 @@ impl Shared {
     }
 
     /// A policy of these rules.
-    pub(super) fn policy(&self, rules: Vec<Rule>) -> Policy {
-        if rules.is_empty() { self.owner_only.clone() } else { Policy::new(self.own_uid, rules) }
+    pub(super) fn policy(&mut self, rules: Vec<Rule>) -> Policy {
+        let own_uid = self.own_uid;
+        self.policies.entry(rules).or_insert_with_key(|rules| Policy::new(own_uid, rules.as_slice())).clone()
     }
 
     pub(super) fn uid_of(&mut self, name: &str) -> Lookup {
