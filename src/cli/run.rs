@@ -2,6 +2,7 @@
 
 use std::{io::IsTerminal as _, path::PathBuf, sync::Arc};
 
+use nix::sys::resource::{Resource, getrlimit, setrlimit};
 use tokio::sync::mpsc;
 
 use super::{Exit, Outcome, Trouble, args, runtime, socket};
@@ -26,6 +27,7 @@ pub(super) fn run(named: Option<PathBuf>, args: args::RunArgs) -> Outcome {
 
 /// Serves a configuration on this thread, with the engine on another. `greet` is called once it serves.
 pub(super) fn serve(config: Config, socket: PathBuf, load: Option<Load>, greet: Option<Box<dyn FnOnce()>>) -> Outcome {
+    raise_descriptor_limit();
     let engine = Engine::start().map_err(|error| Trouble::new(Exit::Unavailable, format!("cannot start: {error}")))?;
     runtime()?.block_on(async {
         let (orders, received) = mpsc::channel(8);
@@ -41,6 +43,15 @@ pub(super) fn serve(config: Config, socket: PathBuf, load: Option<Load>, greet: 
             () = async { signals.await; std::future::pending().await } => Ok(()),
         }
     })
+}
+
+/// Each connection takes a descriptor, and the usual soft limit of 1,024 is below what [server] limits allow.
+fn raise_descriptor_limit() {
+    let raised =
+        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
+    if let Err(error) = raised {
+        tracing::warn!(%error, "descriptor limit not raised");
+    }
 }
 
 /// Starts logging for a daemon.

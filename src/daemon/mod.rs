@@ -14,6 +14,7 @@ use std::{fmt, path::PathBuf, sync::Arc};
 use tokio::{
     runtime::Handle,
     sync::{mpsc, oneshot, watch},
+    task::JoinSet,
 };
 
 use crate::{
@@ -112,12 +113,13 @@ impl Daemon {
             "serving"
         );
         let drain = reloader.drain();
-        let serving = server::serve(listener, Arc::clone(&shared), reflection, drain);
-        tokio::pin!(serving);
+        // A task of its own: reading a large configuration must not keep new callers waiting.
+        let mut serving = JoinSet::new();
+        serving.spawn(server::serve(listener, Arc::clone(&shared), reflection, drain));
         phase.send_replace(Lifecycle::Ready);
         loop {
             tokio::select! {
-                _ = &mut serving => break,
+                _ = serving.join_next() => break,
                 Some(answer) = reloads.recv() => {
                     let reloaded = reloader.reload(shared.clock.now()).await;
                     // Whoever asked may have left; the reload happened all the same, and is in the log.
@@ -132,8 +134,13 @@ impl Daemon {
                         phase.send_replace(Lifecycle::Draining);
                         reloads.close();
                         tokio::select! {
-                            cut_off = &mut serving => tracing::info!(cut_off, "drained"),
-                            Some(Order::Stop) = second_stop(&mut orders) => tracing::warn!("stopped without draining"),
+                            Some(cut_off) = serving.join_next() => {
+                                tracing::info!(cut_off = cut_off.unwrap_or_default(), "drained");
+                            }
+                            Some(Order::Stop) = second_stop(&mut orders) => {
+                                serving.shutdown().await;
+                                tracing::warn!("stopped without draining");
+                            }
                         }
                         break;
                     }

@@ -33,7 +33,7 @@ pub(super) async fn serve(stream: UnixStream, session: Arc<Session>, reflection:
         .max_concurrent_streams(STREAMS)
         .max_header_list_size(LARGEST_HEADERS)
         .serve_connection(TokioIo::new(wire), Services::new(session, reflection));
-    let mut driven = Driven { http: Box::pin(http), outbox: outbox.clone(), stall: None };
+    let mut driven = Driven { http: Box::pin(http), over: false, outbox: outbox.clone(), stall: None };
     let greeting = sleep(GREETING);
     let telling = sleep(TELLING);
     tokio::pin!(greeting, telling);
@@ -72,6 +72,8 @@ pub(super) async fn serve(stream: UnixStream, session: Arc<Session>, reflection:
 /// one go, leave in one write.
 struct Driven {
     http: Pin<Box<Http2>>,
+    /// The library has ended; what it said last may still have to be written.
+    over: bool,
     outbox: Outbox,
     /// Runs while the peer takes nothing.
     stall: Option<Pin<Box<Sleep>>>,
@@ -83,13 +85,15 @@ impl Future for Driven {
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
         let this = &mut *self;
         loop {
-            let over = match this.http.as_mut().poll(cx) {
-                Poll::Pending => false,
-                Poll::Ready(Ok(())) => true,
-                Poll::Ready(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
-            };
+            if !this.over {
+                match this.http.as_mut().poll(cx) {
+                    Poll::Pending => {}
+                    Poll::Ready(Ok(())) => this.over = true,
+                    Poll::Ready(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
+                }
+            }
             match this.outbox.drain(cx)? {
-                Drained::All if over => return Poll::Ready(Ok(())),
+                Drained::All | Drained::AllAndMoreWaits if this.over => return Poll::Ready(Ok(())),
                 Drained::All => {
                     this.stall = None;
                     return Poll::Pending;

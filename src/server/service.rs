@@ -12,7 +12,7 @@ use hyper::body::Incoming;
 use tonic::{Status, body::Body};
 use tower_service::Service as _;
 
-use super::{limits::Turn, session::Session};
+use super::{limits::Turn, reply::Refusal, session::Session};
 use crate::pb::{
     self,
     health::health_server::HealthServer,
@@ -28,6 +28,12 @@ pub struct Services {
 impl Services {
     pub(super) fn new(session: Arc<Session>, reflection: Arc<Reflection>) -> Self {
         Self { session, reflection }
+    }
+
+    /// Counts a call for as long as it is being answered. A stream lives longer and counts itself.
+    fn admit(&self, path: &str) -> Result<Option<Turn>, Refusal> {
+        self.session.admit()?;
+        if STREAMS.contains(&path) { Ok(None) } else { self.session.turn().map(Some) }
     }
 
     fn route(&self, request: Request<Incoming>) -> Answering {
@@ -59,8 +65,8 @@ impl hyper::service::Service<Request<Incoming>> for Services {
     type Future = Call;
 
     fn call(&self, request: Request<Incoming>) -> Call {
-        match self.session.admit() {
-            Ok(turn) => Call { answering: self.route(request), _turn: Some(turn) },
+        match self.admit(request.uri().path()) {
+            Ok(turn) => Call { answering: self.route(request), _turn: turn },
             Err(refusal) => {
                 let status = Status::from(refusal);
                 Call { answering: Box::pin(async move { Ok(status.into_http()) }), _turn: None }
@@ -115,5 +121,7 @@ fn described() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(pb::health::FILE_DESCRIPTOR_SET)
 }
 
+/// Calls whose answers go on.
+const STREAMS: [&str; 2] = ["/bearerd.v1.TokenBroker/WatchToken", "/grpc.health.v1.Health/Watch"];
 /// Requests hold a name, an id and a duration.
 const LARGEST_REQUEST: usize = 16 * 1024;

@@ -53,15 +53,15 @@ impl Session {
     /// Lets a call begin.
     ///
     /// # Errors
-    /// The daemon is draining, or the caller's user has too much in use.
-    pub(super) fn admit(&self) -> Result<Turn, Refusal> {
+    /// The daemon is draining, or the caller's user has too many connections.
+    pub(super) fn admit(&self) -> Result<(), Refusal> {
         if self.draining() {
             return Err(Refusal::Draining);
         }
         if !self.seat.within_limits() {
             return Err(Refusal::TooMany { what: "connections", caller: self.caller });
         }
-        self.turn()
+        Ok(())
     }
 
     /// Counts a call or a stream.

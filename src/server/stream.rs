@@ -167,8 +167,9 @@ impl Out {
             self.sent += written;
         }
         self.sent = 0;
-        // Replies held tokens: wiped, and not kept larger than one reply needs.
-        zeroize::Zeroize::zeroize(self.bytes.as_mut_slice());
+        // Replies held tokens: overwritten, and not kept larger than one reply needs.
+        self.bytes.fill(0);
+        std::hint::black_box(&self.bytes);
         self.bytes.clear();
         self.bytes.shrink_to(KEEP);
         Poll::Ready(Ok(()))

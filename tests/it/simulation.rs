@@ -18,9 +18,10 @@ use std::{
 };
 
 use bearerd::{
+    access::Policy,
     clock::{Clock, TestClock},
     moment::BootTime,
-    refresh::{ClockWatch, Handle, Refresher, Terms},
+    refresh::{ClockWatch, Entry, Handle, Refresher, Registry, Terms},
     sensitive::Sensitive,
     token::{
         Ask, ClientName, Failure, FailureKind, Issued, RefreshPolicy, Refused, Rejection, TokenSource,
@@ -324,12 +325,12 @@ async fn sixty_days_of_a_thousand_clients() {
         counts: Counts::default(),
     });
     let clock: Arc<dyn Clock> = Arc::new(world.clock.clone());
-    let (clock_watch, jolt) = ClockWatch::new(Arc::clone(&clock));
     let gates: Vec<_> = (0..HOSTS).map(|_| Arc::new(Semaphore::new(PER_ISSUER))).collect();
     let end = world.now().plus(DAY * u32::try_from(DAYS).unwrap());
     let mut engine = JoinSet::new();
     let mut callers = JoinSet::new();
-    engine.spawn(clock_watch.run());
+    let registry = Arc::new(Registry::new());
+    let mut entries = HashMap::new();
     for name in 0..CLIENTS {
         let issuer = Arc::new(Issuer {
             name,
@@ -351,13 +352,16 @@ async fn sixty_days_of_a_thousand_clients() {
             source,
             gate: Arc::clone(&gates[name % HOSTS]),
             clock: Arc::clone(&clock),
-            jolt: jolt.clone(),
             pulse: watch::Sender::new(0),
             seed: rng.u64(..),
         });
         engine.spawn(refresher.run());
+        let name = ClientName::parse(&format!("client-{name}")).unwrap();
+        entries.insert(name.clone(), Arc::new(Entry::new(name, Policy::new(0, []), handle.clone())));
         callers.spawn(call(issuer, handle, end));
     }
+    registry.replace(entries);
+    engine.spawn(ClockWatch::new(clock).run(move || registry.ring()));
     callers.spawn(happen(Arc::clone(&world), end, rng.fork()));
     while let Some(ended) = tokio::select! {
         ended = callers.join_next() => ended,
@@ -386,7 +390,6 @@ async fn refreshes_spread_after_a_common_start() {
     println!("simulation seed: {seed}");
     let mut rng = Rng::with_seed(seed);
     let clock: Arc<dyn Clock> = Arc::new(TestClock::new());
-    let (_clock_watch, jolt) = ClockWatch::new(Arc::clone(&clock));
     let requests = Arc::new(Mutex::new(Vec::new()));
     let start = Instant::now();
     let mut engine = JoinSet::new();
@@ -397,7 +400,6 @@ async fn refreshes_spread_after_a_common_start() {
             source: Arc::new(Hourly { requests: Arc::clone(&requests) }),
             gate: Arc::new(Semaphore::new(PER_ISSUER)),
             clock: Arc::clone(&clock),
-            jolt: jolt.clone(),
             pulse: watch::Sender::new(0),
             seed: rng.u64(..),
         });
