@@ -44,7 +44,9 @@ impl Reloader {
 
     /// Starts the first clients.
     pub(super) fn start(&mut self, clients: Clients) -> Result<(), AssembleError> {
-        self.apply(clients).map(|_| ())
+        let started = self.apply(clients).map(drop);
+        memory::give_back();
+        started
     }
 
     /// How long calls may take to end.
@@ -63,6 +65,7 @@ impl Reloader {
             Ok(config) => self.adopt(config, now),
             Err(problems) => Reloaded { problems, ..Reloaded::default() },
         };
+        memory::give_back();
         tell(&reloaded);
         reloaded
     }
@@ -118,7 +121,6 @@ impl Reloader {
         let prepared = self.supervisor.prepare(&changes, &clients)?;
         self.supervisor.apply(&changes, &clients, prepared);
         self.clients = clients;
-        memory::give_back();
         let named = |wanted: &[Change]| {
             let those = changes.iter().filter(|(_, change)| wanted.contains(change));
             those.map(|(name, _)| name.to_string()).collect::<Vec<_>>()
