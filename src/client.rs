@@ -2,6 +2,7 @@
 
 use std::{
     fmt, io,
+    os::unix::fs::FileTypeExt as _,
     path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll},
@@ -92,6 +93,18 @@ impl ConnectError {
     }
 }
 
+impl ConnectError {
+    /// What is there if it is not a socket.
+    fn instead(&self) -> Option<&'static str> {
+        let kind = std::fs::metadata(&self.socket).ok()?.file_type();
+        match () {
+            () if kind.is_socket() => None,
+            () if kind.is_dir() => Some("a directory"),
+            () => Some("a file"),
+        }
+    }
+}
+
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let socket = self.socket.display();
@@ -100,6 +113,14 @@ impl fmt::Display for ConnectError {
                 f,
                 "no daemon: there is no socket at {socket}; start it (`systemctl start bearerd`, or `bearerd dev` to \
                  try it out), or name the socket with --socket or BEARERD_SOCKET"
+            ),
+            _ if self.socket.as_os_str().len() > LONGEST_PATH => {
+                write!(f, "{socket}: a socket's path has at most {LONGEST_PATH} bytes; choose a shorter one")
+            }
+            _ if self.instead().is_some() => write!(
+                f,
+                "{socket}: there is {}, not a socket; name the daemon's socket with --socket or BEARERD_SOCKET",
+                self.instead().unwrap_or_default()
             ),
             io::ErrorKind::ConnectionRefused => write!(
                 f,
@@ -116,5 +137,7 @@ impl fmt::Display for ConnectError {
 
 impl std::error::Error for ConnectError {}
 
+/// `sun_path` has 108 bytes, the last of which is zero (`unix(7)`).
+const LONGEST_PATH: usize = 107;
 /// The status of a hundred thousand clients.
 const LARGEST_ANSWER: usize = 64 * 1024 * 1024;

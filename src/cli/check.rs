@@ -60,11 +60,12 @@ async fn online(config: &Config, as_json: bool) -> Outcome {
     let mut all = Vec::new();
     for (name, settings) in &config.clients {
         let outcome = attempt(settings, &transports).await;
+        let outcome = outcome.and_then(|issued| Ok((judged(settings, &issued)?, issued)));
         failed += usize::from(outcome.is_err());
         if as_json {
-            all.push(as_value(name, settings, &outcome));
+            all.push(as_value(name, &outcome));
         } else {
-            output::print(in_words(name, settings, &outcome).as_bytes())?;
+            output::print(in_words(name, &outcome).as_bytes())?;
         }
     }
     if as_json {
@@ -91,11 +92,13 @@ fn judged(settings: &ClientSettings, issued: &Issued) -> Result<(String, Vec<Str
     Ok((output::span(life.length), odd))
 }
 
-fn in_words(name: &ClientName, settings: &ClientSettings, outcome: &Result<Issued, Failure>) -> String {
-    let judged = outcome.as_ref().map_err(Clone::clone).and_then(|issued| Ok((issued, judged(settings, issued)?)));
-    match judged {
+/// What came of one attempt: the token with its lifetime in words and everything odd about it.
+type Tried = Result<((String, Vec<String>), Issued), Failure>;
+
+fn in_words(name: &ClientName, outcome: &Tried) -> String {
+    match outcome {
         Err(failure) => format!("{name}: FAILED: {} [{}]\n", failure.text, failure.kind.reason()),
-        Ok((issued, (life, odd))) => {
+        Ok(((life, odd), issued)) => {
             let mut text = format!("{name}: ok, {} token, valid for {life}\n", issued.token_type);
             text.extend(odd.iter().map(|odd| format!("{name}: odd: {odd}\n")));
             text
@@ -103,16 +106,15 @@ fn in_words(name: &ClientName, settings: &ClientSettings, outcome: &Result<Issue
     }
 }
 
-fn as_value(name: &ClientName, settings: &ClientSettings, outcome: &Result<Issued, Failure>) -> Value {
-    let judged = outcome.as_ref().map_err(Clone::clone).and_then(|issued| Ok((issued, judged(settings, issued)?)));
-    match judged {
+fn as_value(name: &ClientName, outcome: &Tried) -> Value {
+    match outcome {
         Err(failure) => json!({
             "name": name.as_str(),
             "ok": false,
             "reason": failure.kind.reason(),
             "text": *failure.text,
         }),
-        Ok((issued, (life, odd))) => json!({
+        Ok(((life, odd), issued)) => json!({
             "name": name.as_str(),
             "ok": true,
             "token_type": issued.token_type,

@@ -49,10 +49,10 @@ pub(super) fn dev(named: Option<PathBuf>, args: args::DevArgs) -> Outcome {
         }))
         .map_err(|error| unavailable(format!("the embedded authorization server: {error}")))?;
     let config = config(&issuer, secret)?;
-    let text = greeting(&issuer, &socket, args.lifetime);
+    let (url, place) = (issuer.url(), socket.clone());
     let greet = move || {
         // Standard output may be closed; the daemon runs all the same.
-        let _ = io::stdout().write_all(text.as_bytes());
+        let _ = io::stdout().write_all(greeting(&url, &place, args.lifetime).as_bytes());
     };
     run::serve(config, socket, None, Some(Box::new(greet)))
 }
@@ -101,10 +101,9 @@ fn config(issuer: &Issuer, secret: Sensitive) -> Result<Config, Trouble> {
     })
 }
 
-fn greeting(issuer: &Issuer, socket: &Path, lifetime: Duration) -> String {
-    let url = issuer.url();
+fn greeting(url: &str, socket: &Path, lifetime: Duration) -> String {
     // Other terminals find the socket by themselves if it is where they look.
-    let found = socket::find() == socket || socket == Path::new(socket::SYSTEM);
+    let found = socket::find() == socket;
     let export = if found { String::new() } else { format!("  export BEARERD_SOCKET={}\n", socket.display()) };
     let modes: String = Mode::ALL
         .iter()

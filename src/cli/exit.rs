@@ -93,6 +93,9 @@ impl From<Status> for Trouble {
             Code::Unavailable if status.get_details_retry_info().is_some() => Exit::TryAgain,
             _ => Exit::Unavailable,
         };
+        if closed(&status) {
+            return Self::new(Exit::Unavailable, "the daemon has closed the connection");
+        }
         let reason = status.get_details_error_info().map(|info| info.reason);
         let text = match reason {
             Some(reason) => format!("{} [{reason}]", status.message()),
@@ -101,6 +104,18 @@ impl From<Status> for Trouble {
         };
         Self::new(exit, text)
     }
+}
+
+/// Whether it is not the daemon that speaks but the library below, because the daemon has gone.
+fn closed(status: &Status) -> bool {
+    let mut cause = std::error::Error::source(status);
+    while let Some(error) = cause {
+        if error.downcast_ref::<hyper::Error>().is_some_and(|error| error.is_closed() || error.is_canceled()) {
+            return true;
+        }
+        cause = error.source();
+    }
+    false
 }
 
 impl From<std::io::Error> for Trouble {

@@ -61,4 +61,4 @@ fn private_directory(path: &Path) -> io::Result<()> {
 }
 
 /// The socket of the system service.
-pub(super) const SYSTEM: &str = "/run/bearerd/bearerd.sock";
+const SYSTEM: &str = "/run/bearerd/bearerd.sock";

@@ -42,7 +42,8 @@ impl FromStr for LogFilter {
         if let Ok(level) = text.parse::<LevelFilter>() {
             return Ok(Self(Targets::new().with_default(level.min(LIBRARIES)).with_target("bearerd", level)));
         }
-        text.parse().map(Self).map_err(|_| {
+        let names_levels = text.split(',').all(|part| part.parse::<LevelFilter>().is_ok() || part.contains('='));
+        text.parse().ok().filter(|_| names_levels).map(Self).ok_or_else(|| {
             format!("`{text}` is neither off, error, warn, info, debug, trace nor a list such as info,bearerd=debug")
         })
     }

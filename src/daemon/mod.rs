@@ -139,6 +139,7 @@ impl Daemon {
                             }
                             Some(Order::Stop) = second_stop(&mut orders) => {
                                 serving.shutdown().await;
+                                reloader.stop().await;
                                 tracing::warn!("stopped without draining");
                             }
                         }

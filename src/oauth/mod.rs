@@ -1,6 +1,7 @@
 //! The token endpoint client: one request, one answer (RFC 6749 section 4.4), tolerant of what real endpoints do.
 
 pub mod client_auth;
+mod echo;
 pub mod endpoint;
 pub mod form;
 pub mod redact;

@@ -15,6 +15,7 @@ use zeroize::Zeroizing;
 use super::{
     BasicEncoding,
     client_auth::{Credentials, basic_credentials},
+    echo::Echo,
     form,
 };
 use crate::sensitive::Sensitive;
@@ -23,6 +24,7 @@ use crate::sensitive::Sensitive;
 #[derive(Default)]
 pub struct Redactor {
     needles: Vec<Zeroizing<String>>,
+    echo: Echo,
 }
 
 impl Redactor {
@@ -31,6 +33,7 @@ impl Redactor {
     pub fn new(client_id: &str, secrets: &[&Sensitive]) -> Self {
         let mut redactor = Self::default();
         for secret in secrets {
+            redactor.echo.listen_for(secret.expose());
             let credentials = Credentials { id: client_id, secret };
             for needle in plain_forms(secret.expose()) {
                 redactor.hide(needle);
@@ -44,8 +47,15 @@ impl Redactor {
     }
 
     /// At most about `limit` bytes of the text, on one line, with secrets and tokens replaced by `[redacted]`.
+    ///
+    /// If a piece of a secret is left in a notation that was not foreseen, nothing of the text is shown.
     #[must_use]
     pub fn excerpt(&self, text: &str, limit: usize) -> String {
+        let excerpt = self.copy(text, limit);
+        if self.echo.is_in(&excerpt) { WITHHELD.to_owned() } else { excerpt }
+    }
+
+    fn copy(&self, text: &str, limit: usize) -> String {
         let mut excerpt = Excerpt::default();
         let mut hidden_to = 0;
         for (at, character) in text.char_indices() {
@@ -283,6 +293,9 @@ const SECRET_WORDS: [&str; 5] = ["assertion", "passw", "secret", "credential", "
 const LONGEST_NAME: usize = 64;
 /// More blanks around a separator are not looked across.
 const MOST_BLANKS: usize = 8;
+
+/// What is shown of a text that repeats the secret in a notation of its own.
+const WITHHELD: &str = "[withheld: it repeats the secret]";
 
 #[cfg(test)]
 mod tests {

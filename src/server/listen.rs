@@ -30,6 +30,9 @@ impl Listener {
     /// [`ListenError`] with what to do. Nothing was removed or overwritten then.
     pub fn bind(path: &Path, mode: u32) -> Result<Self, ListenError> {
         let fail = |trouble| ListenError { path: path.to_path_buf(), trouble };
+        if path.as_os_str().len() > LONGEST_PATH {
+            return Err(fail(Trouble::TooLong));
+        }
         prepare_directory(path).map_err(fail)?;
         clear_stale(path).map_err(fail)?;
         // Not connectable for anybody between bind and chmod.
@@ -82,6 +85,7 @@ enum Trouble {
     Io(&'static str, io::Error),
     NotASocket(&'static str),
     Parent(PathBuf, io::Error),
+    TooLong,
     WritableParent(PathBuf, u32, u32),
 }
 
@@ -107,6 +111,9 @@ impl fmt::Display for ListenError {
                 "{path}: the directory {} cannot be used: {error}; create it for the daemon's user",
                 parent.display()
             ),
+            Trouble::TooLong => {
+                write!(f, "{path}: a socket's path has at most {LONGEST_PATH} bytes; choose a shorter one")
+            }
             Trouble::WritableParent(parent, owner, mode) => write!(
                 f,
                 "{path}: the directory {} (owner uid {owner}, mode {mode:04o}) can be written by other users, who \
@@ -169,3 +176,6 @@ fn clear_stale(path: &Path) -> Result<(), Trouble> {
         Err(error) => Err(Trouble::Io("cannot be probed", error)),
     }
 }
+
+/// `sun_path` has 108 bytes, the last of which is zero (`unix(7)`).
+const LONGEST_PATH: usize = 107;

@@ -15,7 +15,7 @@ use crate::{
     access::Caller,
     pb::v1::{self, watch_token_response::State},
     refresh::{Authorized, handle::Follower},
-    token::{AccessToken, Verdict},
+    token::{AccessToken, RequestHeader, Verdict},
 };
 
 /// A stream of states. Each poll looks at what is current, so a slow reader never sees an old one.
@@ -52,7 +52,7 @@ struct Watcher {
 /// What the reader was told last.
 #[derive(PartialEq)]
 enum Seen {
-    Token(Arc<AccessToken>),
+    Token(Arc<AccessToken>, Arc<[RequestHeader]>),
     Unavailable(Told),
 }
 
@@ -101,7 +101,7 @@ impl Watcher {
             Verdict::Serve(token, _) => {
                 let entry = self.granted.entry();
                 let state = State::Token(convert::token(&entry.name, &token, &entry.request_headers));
-                (Seen::Token(token), state)
+                (Seen::Token(token, Arc::clone(&entry.request_headers)), state)
             }
             Verdict::Refuse(refused) => {
                 let now = self.shared.clock.now();

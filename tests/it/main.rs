@@ -1,8 +1,19 @@
 //! All integration tests in one program: linked once, run in parallel.
 
+mod authorize;
+mod bad_input;
+mod cli;
 mod config;
+mod connection;
 mod dev_issuer;
+mod get_token;
+mod health;
 mod layers;
+mod outage;
+mod reload;
+mod report;
+mod secrets_stay_secret;
 mod simulation;
 mod support;
 mod token_endpoint;
+mod watch;

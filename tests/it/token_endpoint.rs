@@ -325,7 +325,7 @@ async fn a_configured_proxy_is_used() {
     let proxy = Idp::start();
     let mut bench = Bench::new("http://issuer.invalid/token");
     let url = format!("http://me:pass@{}", proxy.address());
-    bench.settings.transport.proxy = ProxyChoice::Url(Url::parse(&url).unwrap());
+    bench.settings.transport.proxy = ProxyChoice::Url(Box::new(Url::parse(&url).unwrap()));
     assert_eq!(bench.fetch().await.unwrap().value.expose(), "tok-1");
     let request = &proxy.requests()[0];
     assert_eq!(request.target.to_string(), "http://issuer.invalid/token");

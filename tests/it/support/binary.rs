@@ -39,8 +39,8 @@ pub(crate) fn bearerd_as_nobody(home: &Path) -> Option<Command> {
     if !geteuid().is_root() {
         return None;
     }
-    let (built, own) = (Path::new(env!("CARGO_BIN_EXE_bearerd")), home.join("bearerd"));
-    if fs::hard_link(built, &own).is_err() {
+    let (built, own) = (Path::new(env!("CARGO_BIN_EXE_bearerd")), home.join("built"));
+    if !own.exists() && fs::hard_link(built, &own).is_err() {
         // On another file system. Not copied by this process: a child that another test starts meanwhile would hold
         // the new file open for writing, and nobody can run it then.
         assert!(Command::new("cp").arg(built).arg(&own).status().unwrap().success());
@@ -287,42 +287,6 @@ impl Daemon {
     /// Waits for its end.
     pub(crate) fn ended(&mut self) -> Ended {
         self.process.ended()
-    }
-}
-
-fn write_config(&self, config: &str) {
-        write_config(self.dir.path(), config);
-    }
-
-    /// Runs the binary as a client of this daemon.
-    pub(crate) fn run(&self, words: &[&str]) -> Ended {
-        run(&self.socket(), words)
-    }
-
-    /// Sends a signal.
-    pub(crate) fn signal(&self, signal: Signal) {
-        kill(Pid::from_raw(i32::try_from(self.child.id()).unwrap()), signal).unwrap();
-    }
-
-    /// Ends it with SIGTERM; its standard output, its log and how it ended.
-    pub(crate) fn stop(mut self) -> Ended {
-        self.signal(Signal::SIGTERM);
-        self.ended()
-    }
-
-    /// Waits for its end.
-    pub(crate) fn ended(&mut self) -> Ended {
-        let code = self.child.wait().unwrap().code();
-        let text = |thread: &mut Option<JoinHandle<String>>| thread.take().unwrap().join().unwrap();
-        Ended { code, stdout: text(&mut self.stdout), stderr: text(&mut self.log) }
-    }
-}
-
-impl Drop for Daemon {
-    fn drop(&mut self) {
-        // It may have ended; then there is nothing to kill.
-        let _ = self.child.kill();
-        let _ = self.child.wait();
     }
 }
 

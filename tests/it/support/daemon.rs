@@ -6,6 +6,7 @@ use std::{
     fs,
     path::{Path, PathBuf},
     sync::Arc,
+    time::Duration,
 };
 
 use bearerd::{
@@ -16,9 +17,12 @@ use bearerd::{
     lifecycle::{Lifecycle, Phase},
     pb::v1,
     refresh::Registry,
+    token::Snapshot,
 };
 use tempfile::TempDir;
 use tokio::{sync::mpsc, task::JoinHandle};
+use tonic::{Code, Status, Streaming};
+use tonic_types::StatusExt as _;
 
 use super::idp::Idp;
 
@@ -88,10 +92,34 @@ impl Running {
     }
 
     /// One GetToken on a connection of its own.
-    pub(crate) async fn get(&self, client: &str) -> Result<v1::Token, tonic::Status> {
+    pub(crate) async fn get(&self, client: &str) -> Result<v1::Token, Status> {
         let request = v1::GetTokenRequest { client: client.to_owned(), ..v1::GetTokenRequest::default() };
         let response = self.connect().await.broker().get_token(request).await?;
         Ok(response.into_inner().token.unwrap())
+    }
+
+    /// Follows a client on a connection of its own.
+    pub(crate) async fn watch(&self, client: &str) -> Streaming<v1::WatchTokenResponse> {
+        let request = v1::WatchTokenRequest { client: client.to_owned() };
+        self.connect().await.broker().watch_token(request).await.unwrap().into_inner()
+    }
+
+    /// Replaces the configuration file and has it read ([`ADMINS`] may).
+    pub(crate) async fn reload(&self, text: &str) -> v1::ReloadResponse {
+        self.write_config(text);
+        self.connect().await.admin().reload(v1::ReloadRequest {}).await.unwrap().into_inner()
+    }
+
+    /// The status of one client as ListClients tells it.
+    pub(crate) async fn status(&self, client: &str) -> v1::ClientStatus {
+        let listed = self.connect().await.broker().list_clients(v1::ListClientsRequest {}).await.unwrap();
+        listed.into_inner().clients.into_iter().find(|status| status.name == client).unwrap()
+    }
+
+    /// Waits until a client, seen from inside, is like this.
+    pub(crate) async fn until_client(&self, name: &str, like: impl Fn(&Snapshot) -> bool) {
+        let mut changes = self.registry.entries()[name].changes();
+        within(changes.wait_for(like)).await.unwrap();
     }
 
     /// Gives it an order, as a signal does.
@@ -103,7 +131,7 @@ impl Running {
     pub(crate) async fn until(&self, phase: Lifecycle) {
         let mut phases = self.phase.clone();
         // The sender is gone once it has stopped.
-        let _ = phases.wait_for(|now| *now >= phase).await;
+        let _ = within(phases.wait_for(|now| *now >= phase)).await;
     }
 
     /// Stops it and waits until it has drained.
@@ -128,6 +156,62 @@ pub(crate) fn client(name: &str, idp: &Idp, more: &str) -> String {
     )
 }
 
+/// Fails the test if this takes longer than anything healthy does.
+pub(crate) async fn within<F: Future>(future: F) -> F::Output {
+    tokio::time::timeout(Duration::from_secs(20), future).await.expect("should have ended long ago")
+}
+
+/// Waits until so many connections, and calls and streams, are in use, the asking ones included.
+pub(crate) async fn until_in_use(channel: &Channel, connections: u32, calls: u32) {
+    let mut admin = channel.clone().admin();
+    within(async {
+        loop {
+            let info = admin.get_info(v1::GetInfoRequest {}).await.unwrap().into_inner();
+            if (info.connections, info.calls) == (connections, calls) {
+                return;
+            }
+        }
+    })
+    .await;
+}
+
+/// What a refusal says: everything that a caller may rely on.
+#[derive(Debug)]
+pub(crate) struct Refusal {
+    pub(crate) code: Code,
+    pub(crate) reason: String,
+    /// `RetryInfo`, where waiting helps.
+    pub(crate) retry_in: Option<Duration>,
+    pub(crate) text: String,
+}
+
+impl Refusal {
+    /// Reads a status. Every refusal has an `ErrorInfo` of our domain.
+    pub(crate) fn of(status: &Status) -> Self {
+        let details = status.get_error_details();
+        let info = details.error_info().unwrap_or_else(|| panic!("no ErrorInfo in {status:?}"));
+        assert_eq!(info.domain, "bearerd");
+        Self {
+            code: status.code(),
+            reason: info.reason.clone(),
+            retry_in: details.retry_info().and_then(|info| info.retry_delay),
+            text: status.message().to_owned(),
+        }
+    }
+
+    /// Code, reason and text.
+    pub(crate) fn told(&self) -> (Code, &str, &str) {
+        (self.code, &self.reason, &self.text)
+    }
+
+    /// The same without the end of the text, which says when the issuer is asked next.
+    pub(crate) fn told_without_time(&self) -> (Code, &str, &str) {
+        let (text, time) = self.text.rsplit_once("; next try in ").expect("the text says when");
+        assert!(!time.is_empty());
+        (self.code, &self.reason, text)
+    }
+}
+
 fn write_config(dir: &Path, text: &str) {
     let text = text.replace("@DIR@", dir.to_str().expect("a temporary directory has a plain name"));
     fs::write(config_file(dir), text).unwrap();
@@ -141,5 +225,9 @@ fn socket(dir: &Path) -> PathBuf {
     dir.join("b.sock")
 }
 
+/// Lets everybody administer, so that the tests can whoever runs them.
+pub(crate) const ADMINS: &str = "[server]\nadmins = [{ any = true }]\n";
+/// For a client that everybody may use.
+pub(crate) const ANYBODY: &str = "allow = [{ any = true }]";
 /// A user id that nobody has.
 pub(crate) const OWN_UID: u32 = 4_000_000_000;

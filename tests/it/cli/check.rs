@@ -1,0 +1,191 @@
+//! `check`, with and without `--online`.
+
+use std::{fs, path::Path};
+
+use serde_json::json;
+use tempfile::TempDir;
+
+use super::{ClosedPort, client, fails, prints};
+use crate::support::{
+    binary::{Ended, bearerd},
+    idp::{Answer, Idp},
+};
+
+/// A directory with a configuration in it, and the secret that it names.
+fn directory(config: &str) -> TempDir {
+    let dir = tempfile::tempdir().unwrap();
+    fs::write(dir.path().join("secret"), "hunter2\n").unwrap();
+    fs::write(dir.path().join("bearerd.toml"), config.replace("@DIR@", dir.path().to_str().unwrap())).unwrap();
+    dir
+}
+
+fn check(dir: &Path, words: &[&str]) -> Ended {
+    let mut command = bearerd();
+    command.arg("check").arg("--config").arg(dir.join("bearerd.toml")).args(words);
+    Ended::of(command.output().unwrap()).plain(dir)
+}
+
+const ONE: &str = r#"
+[clients.one]
+token_url = "https://issuer.example/token"
+client_id = "id"
+client_secret = { env = "SECRET" }
+"#;
+
+#[test]
+fn a_good_configuration_is_said_to_be_good() {
+    let dir = directory(ONE);
+    assert_eq!(check(dir.path(), &[]), prints("DIR/bearerd.toml: good, 1 client\n"));
+    fs::create_dir(dir.path().join("conf.d")).unwrap();
+    fs::write(dir.path().join("conf.d/b.toml"), ONE.replace("one", "two")).unwrap();
+    assert_eq!(check(dir.path(), &[]), prints("DIR/bearerd.toml, DIR/conf.d/b.toml: good, 2 clients\n"));
+    assert_eq!(
+        check(dir.path(), &["--json"]),
+        prints("{\"clients\":2,\"files\":[\"DIR/bearerd.toml\",\"DIR/conf.d/b.toml\"],\"problems\":[]}\n")
+    );
+}
+
+#[test]
+fn the_reference_configuration_is_good() {
+    let dir = directory(&fs::read_to_string(concat!(env!("CARGO_MANIFEST_DIR"), "/examples/config.toml")).unwrap());
+    assert_eq!(check(dir.path(), &[]), prints("DIR/bearerd.toml: good, 2 clients\n"));
+}
+
+#[test]
+fn every_problem_is_named_at_once() {
+    let dir = directory("[clients.A]\ntoken_url = \"http://issuer.example/\"\nclient_secret = \"hunter2\"\n");
+    assert_eq!(
+        check(dir.path(), &[]),
+        fails(
+            78,
+            "bearerd: the configuration has 4 problems:\n\
+             DIR/bearerd.toml: clients.A: is not the name of a client; a client name starts with a \
+             lower-case letter or digit and has at most 63 of a-z, 0-9, '.', '_' and '-'\n\
+             DIR/bearerd.toml: clients.A.client_id: is missing; add client_id = \"…\"\n\
+             DIR/bearerd.toml: clients.A.client_secret: holds the secret itself; put it elsewhere and write { file = \
+             \"/path/to/secret\" } or { env = \"VARIABLE\" }\n\
+             DIR/bearerd.toml: clients.A.token_url: sends the secret unencrypted; write https://, or allow_http = true \
+             if nobody can listen on the way\n"
+        )
+    );
+    fs::write(dir.path().join("bearerd.toml"), ONE.replace("client_id", "client-id")).unwrap();
+    assert_eq!(
+        check(dir.path(), &["--json"]),
+        Ended::new(
+            78,
+            concat!(
+                r#"{"problems":[{"file":"DIR/bearerd.toml","message":"is not a known key","path":"clients.one.client-id","#,
+                r#""remedy":"did you mean \"client_id\"?"},"#,
+                r#"{"file":"DIR/bearerd.toml","message":"is missing","path":"clients.one.client_id","#,
+                r#""remedy":"add client_id = \"…\""}]}"#,
+                "\n"
+            ),
+            ""
+        )
+    );
+}
+
+#[test]
+fn variables_of_the_environment_are_checked_too() {
+    let dir = directory(ONE);
+    let mut command = bearerd();
+    command.env("BEARERD_CONFIG", dir.path().join("bearerd.toml")).env("BEARERD_CLIENTS__ONE__TOKEN_URL", "nonsense");
+    assert_eq!(
+        Ended::of(command.arg("check").output().unwrap()),
+        fails(
+            78,
+            "bearerd: the configuration has 1 problem:\nthe environment: clients.one.token_url: is not an https:// \
+             URL; write one like \"https://issuer.example/oauth2/token\"\n"
+        )
+    );
+}
+
+#[test]
+fn online_a_good_client_gets_a_token_that_is_not_shown() {
+    let idp = Idp::start();
+    let dir = directory(&client("demo", &idp, ""));
+    assert_eq!(check(dir.path(), &["--online"]), prints("demo: ok, Bearer token, valid for 1h\n"));
+    assert_eq!(
+        check(dir.path(), &["--online", "--json"]),
+        prints(concat!(
+            r#"{"clients":[{"name":"demo","odd":[],"ok":true,"scope":null,"token_type":"Bearer","valid_for":"1h"}]}"#,
+            "\n"
+        ))
+    );
+    assert_eq!(idp.request_count(), 2);
+    assert_eq!(idp.requests()[0].field("client_secret"), Some("hunter2"));
+}
+
+#[test]
+fn online_everything_odd_is_said_with_the_key_to_set() {
+    let idp = Idp::start();
+    let odd = Answer::json(
+        200,
+        &json!({ "access_token": "tok-odd", "token_type": "MAC", "expires_in": 3_600_000, "scope": "less" }),
+    );
+    let dir = directory(&client("demo", &idp, "scope = \"less more\""));
+    let lines = [
+        "token_type is MAC instead of Bearer (set token_type if it is wrong)",
+        "the granted scope is \"less\", not what was asked for (see scope)",
+        "a lifetime of 1month 11days 5h 26m 24s is implausible; 1 day is used (does the issuer mean milliseconds? \
+         set expires_in_unit)",
+    ];
+    idp.next(odd.clone());
+    let text = lines.map(|line| format!("demo: odd: {line}\n")).concat();
+    assert_eq!(check(dir.path(), &["--online"]), prints(&format!("demo: ok, MAC token, valid for 1d\n{text}")));
+    idp.next(odd);
+    let ended = check(dir.path(), &["--online", "--json"]);
+    let client = json!({
+        "name": "demo", "ok": true, "token_type": "MAC", "valid_for": "1d", "scope": "less", "odd": lines,
+    });
+    assert_eq!(ended, prints(&format!("{}\n", json!({ "clients": [client] }))));
+}
+
+#[test]
+fn online_every_client_is_tried_and_failures_are_counted() {
+    let idp = Idp::start();
+    let nobody = ClosedPort::hold();
+    let config = [
+        client("a-down", &idp, "").replace(&idp.token_url(), &nobody.url()),
+        client("b-good", &idp, ""),
+        client("c-refused", &idp, ""),
+        client("d-secret", &idp, "").replace("@DIR@/secret", "@DIR@/gone"),
+        client("e-dead", &idp, ""),
+    ];
+    let dir = directory(&config.concat());
+    let script = || {
+        idp.next(Answer::token("tok-good", 600));
+        idp.next(Answer::error(401, "invalid_client"));
+        idp.next(Answer::json(200, &json!({ "access_token": EXPIRED_JWT, "token_type": "Bearer" })));
+    };
+    script();
+    assert_eq!(
+        check(dir.path(), &["--online"]),
+        Ended::new(
+            69,
+            "a-down: FAILED: cannot connect to ISSUER: Connection refused (os error 111) [ISSUER_UNREACHABLE]\n\
+             b-good: ok, Bearer token, valid for 10m\n\
+             c-refused: FAILED: HTTP 401, invalid_client (check client_id, client_secret and auth_method) \
+             [CREDENTIALS_REFUSED]\n\
+             d-secret: FAILED: secret file DIR/gone: does not exist; write the client secret to it \
+             [SECRET_UNREADABLE]\n\
+             e-dead: FAILED: the issuer returned a token that has already expired; compare its clock with this \
+             machine's [ISSUER_ANSWER_INVALID]\n",
+            "bearerd: 4 of 5 clients got no token\n"
+        )
+    );
+    script();
+    let ended = check(dir.path(), &["--online", "--json"]);
+    let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!((ended.code, ended.stderr.as_str()), (Some(69), ""));
+    assert_eq!(
+        json["clients"][2],
+        json!({
+            "name": "c-refused", "ok": false, "reason": "CREDENTIALS_REFUSED",
+            "text": "HTTP 401, invalid_client (check client_id, client_secret and auth_method)",
+        })
+    );
+}
+
+/// `{"alg":"none"}.{"exp":1}.`
+const EXPIRED_JWT: &str = "eyJhbGciOiJub25lIn0.eyJleHAiOjF9.c2ln";
