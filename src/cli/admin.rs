@@ -1,6 +1,6 @@
 //! `bearerd refresh` and `bearerd reload`
 
-use std::path::PathBuf;
+use std::{path::PathBuf, time::Duration};
 
 use serde_json::json;
 use tonic::Request;
@@ -13,7 +13,7 @@ pub(super) async fn refresh(named: Option<PathBuf>, args: args::RefreshArgs) -> 
     let mut request = Request::new(v1::RefreshClientRequest { client: args.client.clone() });
     request.set_timeout(args.timeout);
     let mut admin = socket::connect(named).await?.admin();
-    let response = admin.refresh_client(request).await?.into_inner();
+    let response = socket::answer(args.timeout, admin.refresh_client(request)).await?;
     let status = response.status.unwrap_or_default();
     if args.json {
         output::json(&json!({ "renewed": response.renewed, "status": table::json(&status) }))?;
@@ -34,7 +34,7 @@ pub(super) async fn refresh(named: Option<PathBuf>, args: args::RefreshArgs) -> 
 /// Has the configuration read again and says what changed.
 pub(super) async fn reload(named: Option<PathBuf>, args: args::ReloadArgs) -> Outcome {
     let mut admin = socket::connect(named).await?.admin();
-    let response = admin.reload(v1::ReloadRequest {}).await?.into_inner();
+    let response = socket::answer(RELOADING, admin.reload(v1::ReloadRequest {})).await?;
     if args.json {
         output::json(&as_json(&response))?;
     } else if response.applied {
@@ -97,3 +97,6 @@ fn as_json(response: &v1::ReloadResponse) -> serde_json::Value {
         "notes": response.notes,
     })
 }
+
+/// Reading a very large configuration takes seconds.
+const RELOADING: Duration = Duration::from_secs(120);

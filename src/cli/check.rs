@@ -119,7 +119,6 @@ fn as_value(name: &ClientName, outcome: &Tried) -> Value {
             "ok": true,
             "token_type": issued.token_type,
             "valid_for": life,
-            "scope": issued.scope,
             "odd": odd,
         }),
     }

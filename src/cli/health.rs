@@ -3,6 +3,7 @@
 use std::path::PathBuf;
 
 use serde_json::json;
+use tonic::Response;
 
 use super::{Exit, Outcome, Trouble, args, output, socket};
 use crate::{
@@ -20,13 +21,15 @@ pub(super) async fn health(named: Option<PathBuf>, args: args::HealthArgs) -> Ou
     };
     let mut health = socket::connect(named).await?.health();
     let request = HealthCheckRequest { service: service.clone() };
-    let response = match health.check(request).await {
-        Ok(response) => response.into_inner(),
-        Err(status) if status.code() == tonic::Code::NotFound => {
-            let name = args.client.unwrap_or_default();
-            return Err(Trouble::new(Exit::Configuration, format!("no client `{name}` is configured")));
+    let checked = async {
+        match health.check(request).await {
+            Err(status) if status.code() == tonic::Code::NotFound => Ok(Response::new(None)),
+            checked => checked.map(|response| Response::new(Some(response.into_inner()))),
         }
-        Err(status) => return Err(status.into()),
+    };
+    let Some(response) = socket::answer(socket::PROMPT, checked).await? else {
+        let name = args.client.unwrap_or_default();
+        return Err(Trouble::new(Exit::Configuration, format!("no client `{name}` is configured")));
     };
     let healthy = response.status() == ServingStatus::Serving;
     if args.json {

@@ -4,7 +4,11 @@ use std::{
     fs, io,
     os::unix::fs::{DirBuilderExt as _, MetadataExt as _},
     path::{Path, PathBuf},
+    time::Duration,
 };
+
+use tokio::time::timeout;
+use tonic::{Response, Status};
 
 use super::{Exit, Trouble};
 use crate::client::Channel;
@@ -13,6 +17,20 @@ use crate::client::Channel;
 pub(super) async fn connect(named: Option<PathBuf>) -> Result<Channel, Trouble> {
     let socket = named.unwrap_or_else(find);
     Ok(Channel::connect(&socket).await?)
+}
+
+/// The answer to a call. A daemon that is there but does not answer (stopped, in a debugger, overloaded) is not waited
+/// for much longer than the caller wanted to wait for what it asked.
+pub(super) async fn answer<T>(
+    patience: Duration,
+    call: impl Future<Output = Result<Response<T>, Status>>,
+) -> Result<T, Trouble> {
+    let limit = patience.saturating_add(GRACE);
+    if let Ok(response) = timeout(limit, call).await {
+        return Ok(response?.into_inner());
+    }
+    let limit = humantime::format_duration(limit);
+    Err(Trouble::new(Exit::TryAgain, format!("the daemon does not answer within {limit}; is it stopped?")))
 }
 
 /// The system service's socket if it is there, else the user's if that is there, else the system service's, whose
@@ -60,5 +78,9 @@ fn private_directory(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
 
+/// How long the daemon may take for what it knows by heart.
+pub(super) const PROMPT: Duration = Duration::from_secs(8);
+/// How much longer than the caller wanted to wait the daemon is waited for: it is the one to say that time is up.
+const GRACE: Duration = Duration::from_secs(2);
 /// The socket of the system service.
 const SYSTEM: &str = "/run/bearerd/bearerd.sock";

@@ -62,7 +62,8 @@ fn news(clients: &[v1::ClientStatus], seen: &mut BTreeMap<String, (i32, String)>
 }
 
 async fn list(channel: Channel, only: Option<&str>) -> Result<Vec<v1::ClientStatus>, Trouble> {
-    let response = channel.broker().list_clients(v1::ListClientsRequest {}).await?.into_inner();
+    let mut broker = channel.broker();
+    let response = socket::answer(socket::PROMPT, broker.list_clients(v1::ListClientsRequest {})).await?;
     let Some(name) = only else { return Ok(response.clients) };
     let found: Vec<_> = response.clients.into_iter().filter(|client| client.name == name).collect();
     if found.is_empty() {

@@ -41,7 +41,7 @@ pub(super) async fn fetch(named: Option<PathBuf>, args: args::AskArgs) -> Result
     });
     request.set_timeout(args.timeout);
     let mut broker = socket::connect(named).await?.broker();
-    let response = broker.get_token(request).await?.into_inner();
+    let response = socket::answer(args.timeout, broker.get_token(request)).await?;
     let rejection = response.rejection();
     let token = response.token.ok_or_else(|| Trouble::new(Exit::Unavailable, "the daemon answered without a token"))?;
     Ok((token, rejection))

@@ -61,15 +61,12 @@ fn rewrite(text: &[u8], undo: impl Fn(&[u8]) -> Option<(Vec<u8>, usize)>) -> Vec
     let mut out = Vec::with_capacity(text.len());
     let mut rest = text;
     while let Some((first, after)) = rest.split_first() {
-        match undo(rest) {
-            Some((bytes, taken)) => {
-                out.extend(bytes);
-                rest = rest.get(taken.max(1)..).unwrap_or_default();
-            }
-            None => {
-                out.push(*first);
-                rest = after;
-            }
+        if let Some((bytes, taken)) = undo(rest) {
+            out.extend(bytes);
+            rest = rest.get(taken.max(1)..).unwrap_or_default();
+        } else {
+            out.push(*first);
+            rest = after;
         }
     }
     out

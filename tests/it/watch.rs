@@ -151,10 +151,10 @@ async fn a_slow_reader_sees_only_the_newest() {
         });
     }
     assert_eq!(seen[0], long(1));
-    // Ten changes came after it. The HTTP library takes one state out of the stream before it knows that there is no
-    // room for it; the others are never told.
+    // Ten changes came after it: five times none, then another token. The HTTP library takes what there is at first out
+    // of the stream before it knows that there is no room for it; the others are never told.
     let shown: Vec<_> = seen.iter().map(|state| &state[..2]).collect();
-    assert!(seen.len() <= 3, "{shown:?}");
+    assert!(seen.len() <= 4, "{shown:?}");
 }
 
 /// A reader that takes 16 KiB and then no more before it is read from.

@@ -108,7 +108,7 @@ fn online_a_good_client_gets_a_token_that_is_not_shown() {
     assert_eq!(
         check(dir.path(), &["--online", "--json"]),
         prints(concat!(
-            r#"{"clients":[{"name":"demo","odd":[],"ok":true,"scope":null,"token_type":"Bearer","valid_for":"1h"}]}"#,
+            r#"{"clients":[{"name":"demo","odd":[],"ok":true,"token_type":"Bearer","valid_for":"1h"}]}"#,
             "\n"
         ))
     );
@@ -136,7 +136,7 @@ fn online_everything_odd_is_said_with_the_key_to_set() {
     idp.next(odd);
     let ended = check(dir.path(), &["--online", "--json"]);
     let client = json!({
-        "name": "demo", "ok": true, "token_type": "MAC", "valid_for": "1d", "scope": "less", "odd": lines,
+        "name": "demo", "ok": true, "token_type": "MAC", "valid_for": "1d", "odd": lines,
     });
     assert_eq!(ended, prints(&format!("{}\n", json!({ "clients": [client] }))));
 }

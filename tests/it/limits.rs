@@ -1,0 +1,135 @@
+//! What one user may have in use, and what happens beyond.
+
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use std::time::Duration;
+
+use bearerd::{client::Channel, pb::v1};
+use nix::unistd::geteuid;
+use tokio::{io::AsyncReadExt as _, net::UnixStream, task::JoinSet};
+use tonic::{Code, Status, Streaming};
+
+use crate::support::{
+    daemon::{ANYBODY, Refusal, Running, client, until_in_use, within},
+    idp::{Answer, Gate, Idp},
+};
+
+fn start(idp: &Idp, limits: &str) -> Running {
+    let clients = client("demo", idp, ANYBODY);
+    Running::start(&format!("[server]\nadmins = [{{ any = true }}]\nlimits = {{ {limits} }}\n{clients}"))
+}
+
+async fn token(channel: &Channel) -> Result<v1::Token, Status> {
+    let request = v1::GetTokenRequest { client: "demo".to_owned(), ..v1::GetTokenRequest::default() };
+    Ok(channel.clone().broker().get_token(request).await?.into_inner().token.unwrap())
+}
+
+/// A stream that has begun.
+async fn watch(channel: &Channel) -> Result<Streaming<v1::WatchTokenResponse>, Status> {
+    let request = v1::WatchTokenRequest { client: "demo".to_owned() };
+    let mut stream = channel.clone().broker().watch_token(request).await?.into_inner();
+    within(stream.message()).await?.unwrap();
+    Ok(stream)
+}
+
+fn assert_limited(status: &Status, what: &str) {
+    let refusal = Refusal::of(status);
+    let text = format!(
+        "too many {what} by uid {} at a time; close what is not used, share one connection, or raise [server] limits",
+        geteuid()
+    );
+    assert_eq!(refusal.told(), (Code::ResourceExhausted, "CALLER_LIMIT", &*text));
+    assert_eq!(refusal.retry_in, Some(Duration::from_secs(1)));
+}
+
+#[tokio::test]
+async fn connections_beyond_the_limit_are_told_and_places_are_given_back() {
+    for limits in ["connections_per_uid = 2", "connections = 2"] {
+        let idp = Idp::start();
+        let daemon = start(&idp, limits);
+        let (one, two) = (daemon.connect().await, daemon.connect().await);
+        token(&one).await.unwrap();
+        token(&two).await.unwrap();
+        let three = daemon.connect().await;
+        assert_limited(&token(&three).await.unwrap_err(), "connections");
+        assert_limited(&watch(&three).await.unwrap_err(), "connections");
+        token(&two).await.unwrap();
+        drop((two, three));
+        until_in_use(&one, 1, 1).await;
+        token(&daemon.connect().await).await.unwrap();
+    }
+}
+
+#[tokio::test]
+async fn connections_far_beyond_the_limit_are_closed() {
+    let idp = Idp::start();
+    let daemon = start(&idp, "connections_per_uid = 1");
+    let first = daemon.connect().await;
+    token(&first).await.unwrap();
+    let mut crowd = Vec::new();
+    for _ in 0..8 {
+        crowd.push(UnixStream::connect(daemon.socket()).await.unwrap());
+    }
+    until_in_use(&first, 9, 1).await;
+    let mut last = UnixStream::connect(daemon.socket()).await.unwrap();
+    assert_eq!(within(last.read(&mut [0; 64])).await.unwrap(), 0, "closed without a word");
+    token(&first).await.unwrap();
+    drop(crowd);
+    until_in_use(&first, 1, 1).await;
+}
+
+#[tokio::test]
+async fn a_connection_that_was_told_is_not_kept() {
+    let idp = Idp::start();
+    let daemon = start(&idp, "connections_per_uid = 1");
+    let first = daemon.connect().await;
+    token(&first).await.unwrap();
+    let second = daemon.connect().await;
+    assert_limited(&token(&second).await.unwrap_err(), "connections");
+    // `second` is still held here, and does not count any more.
+    until_in_use(&first, 1, 1).await;
+    drop(second);
+}
+
+#[tokio::test]
+async fn calls_of_all_connections_of_a_user_count_together() {
+    let (idp, gate) = (Idp::start(), Gate::closed());
+    idp.next(Answer::token("tok-a", 3_600).behind(&gate));
+    let daemon = start(&idp, "calls_per_uid = 3");
+    let (one, two) = (daemon.connect().await, daemon.connect().await);
+    let mut waiting = JoinSet::new();
+    for channel in [&one, &one, &two] {
+        let channel = channel.clone();
+        waiting.spawn(async move { token(&channel).await });
+    }
+    // Administrators are bound by the limits as well, so the refusal is what tells that all three have arrived.
+    let refused = within(async {
+        loop {
+            if let Err(status) = two.clone().admin().get_info(v1::GetInfoRequest {}).await {
+                return status;
+            }
+        }
+    })
+    .await;
+    assert_limited(&refused, "calls and streams");
+    assert_limited(&token(&one).await.unwrap_err(), "calls and streams");
+    gate.open();
+    let answered = within(waiting.join_all()).await;
+    assert!(answered.iter().all(Result::is_ok), "those who were let in get their token: {answered:?}");
+    until_in_use(&one, 2, 1).await;
+}
+
+#[tokio::test]
+async fn a_stream_takes_one_place_for_as_long_as_it_lasts() {
+    let idp = Idp::start();
+    let daemon = start(&idp, "calls_per_uid = 2");
+    let channel = daemon.connect().await;
+    let first = watch(&channel).await.unwrap();
+    until_in_use(&channel, 1, 2).await;
+    let second = watch(&channel).await.unwrap();
+    assert_limited(&watch(&channel).await.unwrap_err(), "calls and streams");
+    assert_limited(&token(&channel).await.unwrap_err(), "calls and streams");
+    drop((first, second));
+    within(async { while token(&channel).await.is_err() {} }).await;
+    until_in_use(&channel, 1, 1).await;
+}
