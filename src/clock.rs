@@ -140,6 +140,6 @@ mod tests {
         let after = (clock.now(), clock.awake());
         assert_eq!(after.0.boot.since(before.0.boot), Duration::from_secs(110));
         assert_eq!(after.0.wall.duration_since(before.0.wall).ok(), Some(Duration::from_secs(1_110)));
-        assert_eq!(after.1 - before.1, Duration::from_secs(10));
+        assert_eq!(after.1.abs_diff(before.1), Duration::from_secs(10));
     }
 }

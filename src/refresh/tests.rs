@@ -48,7 +48,7 @@ impl Issuer {
         self.script.lock().unwrap().extend(answers);
     }
 
-    fn from_now_on(&self, answer: Answer) {
+    fn says_from_now_on(&self, answer: Answer) {
         *self.then.lock().unwrap() = Some(answer);
     }
 
@@ -108,7 +108,7 @@ struct World {
     issuer: Arc<Issuer>,
     clock: TestClock,
     start: Instant,
-    _tasks: JoinSet<()>,
+    tasks: JoinSet<()>,
 }
 
 impl World {
@@ -130,7 +130,7 @@ impl World {
         let woken = handle.clone();
         tasks.spawn(ClockWatch::new(shared).run(move || woken.ring()));
         tasks.spawn(refresher.run());
-        Self { handle, issuer, clock, start: Instant::now(), _tasks: tasks }
+        Self { handle, issuer, clock, start: Instant::now(), tasks: tasks }
     }
 
     fn by_default() -> Self {
@@ -214,7 +214,7 @@ async fn a_thousand_reports_of_one_token_cost_one_request() {
 #[tokio::test(start_paused = true)]
 async fn a_caller_that_reports_and_asks_again_at_once_never_gets_the_rejected_token() {
     let world = World::by_default();
-    world.issuer.from_now_on(Answer::Token(100_000));
+    world.issuer.says_from_now_on(Answer::Token(100_000));
     let (mut value, mut id, _) = world.ask(Ask::default()).await.unwrap();
     for _ in 0..20 {
         world.pass(700).await;
@@ -245,7 +245,7 @@ async fn an_outage_is_bridged_then_told_then_over_within_a_backoff() {
     let world = World::by_default();
     world.issuer.says([Answer::Token(600)]);
     world.get().await.unwrap();
-    world.issuer.from_now_on(busy());
+    world.issuer.says_from_now_on(busy());
     world.pass(500).await;
     assert_eq!(world.get().await.unwrap(), "token-1", "served while it is valid");
     assert_eq!(world.handle.state(), ClientState::Degraded);
@@ -255,7 +255,7 @@ async fn an_outage_is_bridged_then_told_then_over_within_a_backoff() {
     assert_eq!(before.elapsed(), Duration::ZERO, "no hang");
     assert_eq!(world.handle.state(), ClientState::Unavailable);
     assert!(world.handle.look().0.token.is_none(), "an expired token is let go");
-    world.issuer.from_now_on(Answer::Token(600));
+    world.issuer.says_from_now_on(Answer::Token(600));
     world.pass(16).await;
     assert!(world.get().await.is_ok());
     assert_eq!(world.handle.state(), ClientState::Fresh);
@@ -264,7 +264,7 @@ async fn an_outage_is_bridged_then_told_then_over_within_a_backoff() {
 #[tokio::test(start_paused = true)]
 async fn a_first_failure_reaches_the_callers_that_wait() {
     let world = World::by_default();
-    world.issuer.from_now_on(refused());
+    world.issuer.says_from_now_on(refused());
     assert_eq!(kind_of(world.get().await.unwrap_err()), FailureKind::Refused);
     assert_eq!(world.handle.state(), ClientState::Rejected);
 }
@@ -327,7 +327,7 @@ async fn a_token_too_young_to_be_wrong_stays() {
 #[tokio::test(start_paused = true)]
 async fn forced_renewals_are_limited() {
     let world = World::by_default();
-    world.issuer.from_now_on(Answer::Token(7_200));
+    world.issuer.says_from_now_on(Answer::Token(7_200));
     let (_, mut id, _) = world.ask(Ask::default()).await.unwrap();
     world.pass(60).await;
     let mut outcomes = Vec::new();
@@ -337,12 +337,15 @@ async fn forced_renewals_are_limited() {
         outcomes.push(rejection.unwrap());
         id = next;
     }
-    use Rejection::{RateLimited, Replaced};
-    assert_eq!(outcomes, [Replaced, RateLimited, Replaced, Replaced, RateLimited], "one per 30 s, three in 10 min");
+    assert_eq!(
+        outcomes,
+        [Rejection::Replaced, Rejection::RateLimited, Rejection::Replaced, Rejection::Replaced, Rejection::RateLimited],
+        "one per 30 s, three in 10 min"
+    );
     assert_eq!(world.issuer.count(), 4);
     world.pass(7_200).await;
     let (_, id, _) = world.ask(Ask::default()).await.unwrap();
-    assert_eq!(world.report(id).await.unwrap().2, Some(Replaced), "after a regular refresh it starts again");
+    assert_eq!(world.report(id).await.unwrap().2, Some(Rejection::Replaced), "after a regular refresh it starts again");
 }
 
 #[tokio::test(start_paused = true)]
@@ -361,7 +364,7 @@ async fn a_reported_token_is_not_served_while_the_issuer_is_down() {
     let world = World::by_default();
     let (_, id, _) = world.ask(Ask::default()).await.unwrap();
     world.pass(60).await;
-    world.issuer.from_now_on(busy());
+    world.issuer.says_from_now_on(busy());
     assert_eq!(kind_of(world.report(id).await.unwrap_err()), FailureKind::Busy);
     assert_eq!(kind_of(world.get().await.unwrap_err()), FailureKind::Busy);
     let before = Instant::now();
@@ -375,7 +378,7 @@ async fn a_report_while_the_issuer_fails_is_answered_at_once() {
     world.issuer.says([Answer::Token(600)]);
     let (_, id, _) = world.ask(Ask::default()).await.unwrap();
     let wait = Failure::new(FailureKind::Busy, "HTTP 503").retry_after(Some(Duration::from_secs(60)));
-    world.issuer.from_now_on(Answer::Fail(wait));
+    world.issuer.says_from_now_on(Answer::Fail(wait));
     world.pass(485).await;
     assert_eq!(world.handle.state(), ClientState::Degraded);
     let (before, requests) = (Instant::now(), world.issuer.count());
@@ -437,7 +440,7 @@ async fn a_validity_beyond_the_issuers_is_refused_without_asking_it() {
 #[tokio::test(start_paused = true)]
 async fn a_longer_validity_is_fetched_once() {
     let world = World::by_default();
-    world.issuer.from_now_on(Answer::Token(600));
+    world.issuer.says_from_now_on(Answer::Token(600));
     world.get().await.unwrap();
     world.pass(200).await;
     let long = Ask { min_validity: Some(Duration::from_secs(500)), ..Ask::default() };
@@ -505,7 +508,7 @@ async fn an_order_overrides_the_schedule_but_not_the_floor() {
     let before = Instant::now();
     assert!(world.handle.refresh(soon()).await.unwrap());
     assert!(before.elapsed() >= Duration::from_secs(5));
-    world.issuer.from_now_on(refused());
+    world.issuer.says_from_now_on(refused());
     world.pass(6).await;
     assert!(!world.handle.refresh(soon()).await.unwrap());
     let before = Instant::now();
@@ -516,7 +519,7 @@ async fn an_order_overrides_the_schedule_but_not_the_floor() {
 #[tokio::test(start_paused = true)]
 async fn a_spent_budget_stops_the_regular_refresh_only() {
     let world = World::new(RefreshPolicy { budget_per_day: Some(2), ..RefreshPolicy::default() });
-    world.issuer.from_now_on(Answer::Token(600));
+    world.issuer.says_from_now_on(Answer::Token(600));
     world.get().await.unwrap();
     world.pass(3_600).await;
     assert_eq!(world.issuer.count(), 2);
@@ -531,9 +534,9 @@ async fn a_refresher_that_is_gone_releases_its_readers() {
     let mut world = World::by_default();
     *world.issuer.takes.lock().unwrap() = Duration::from_secs(60);
     let handle = world.handle.clone();
-    let waiting =
-        tokio::spawn(async move { handle.token(Ask::default(), Instant::now() + Duration::from_secs(50)).await });
+    let mut callers = JoinSet::new();
+    callers.spawn(async move { handle.token(Ask::default(), Instant::now() + Duration::from_secs(50)).await });
     advance(Duration::from_secs(1)).await;
-    world._tasks.shutdown().await;
-    assert!(matches!(waiting.await.unwrap(), Err(Refused::Gone)));
+    world.tasks.shutdown().await;
+    assert!(matches!(callers.join_next().await.unwrap().unwrap(), Err(Refused::Gone)));
 }

@@ -137,20 +137,20 @@ fn pass_on(mut from: UnixStream, mut to: UnixStream) {
 #[tokio::test]
 async fn every_condition_of_one_rule_must_hold_and_any_rule_suffices() {
     let (uid, gid) = Stranger::ids();
-    let (other_uid, other_gid) = (uid + 1, gid + 1);
+    let (their_uid, their_gid) = (uid + 1, gid + 1);
     let rows = [
         ("no-rule", String::new(), false),
         ("empty", "allow = []".to_owned(), false),
         ("any", "allow = [{ any = true }]".to_owned(), true),
         ("uid", format!("allow = [{{ uid = {uid} }}]"), true),
         ("gid", format!("allow = [{{ gid = {gid} }}]"), true),
-        ("other-uid", format!("allow = [{{ uid = {other_uid} }}]"), false),
-        ("other-gid", format!("allow = [{{ gid = {other_gid} }}]"), false),
+        ("other-uid", format!("allow = [{{ uid = {their_uid} }}]"), false),
+        ("other-gid", format!("allow = [{{ gid = {their_gid} }}]"), false),
         ("root", "allow = [{ user = \"root\" }, { group = \"root\", uid = 0 }]".to_owned(), false),
         ("uid-and-gid", format!("allow = [{{ uid = {uid}, gid = {gid} }}]"), true),
-        ("uid-and-other-gid", format!("allow = [{{ uid = {uid}, gid = {other_gid} }}]"), false),
-        ("other-uid-and-gid", format!("allow = [{{ uid = {other_uid}, gid = {gid} }}]"), false),
-        ("second-rule", format!("allow = [{{ uid = {other_uid} }}, {{ gid = {gid} }}]"), true),
+        ("uid-and-other-gid", format!("allow = [{{ uid = {uid}, gid = {their_gid} }}]"), false),
+        ("other-uid-and-gid", format!("allow = [{{ uid = {their_uid}, gid = {gid} }}]"), false),
+        ("second-rule", format!("allow = [{{ uid = {their_uid} }}, {{ gid = {gid} }}]"), true),
     ];
     let idp = Idp::start();
     let daemon = Running::start(&rows.iter().map(|(name, allow, _)| client(name, &idp, allow)).collect::<String>());

@@ -9,6 +9,7 @@ mod dev_issuer;
 mod get_token;
 mod health;
 mod layers;
+mod limits;
 mod outage;
 mod reload;
 mod report;

@@ -2,7 +2,7 @@
 //! logged: the built daemon logs everything, libraries included, while the issuer returns what it was sent in every
 //! notation; then all that anybody printed is searched for every notation of every piece of a secret.
 
-#![allow(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "what fails here fails the test")]
 
 use std::{collections::HashMap, fs, process::Command, sync::mpsc};
 
@@ -185,7 +185,6 @@ fn the_search_finds_every_notation() {
             secret.to_owned(),
             form.clone(),
             form.replace('+', "%20"),
-            form.to_ascii_lowercase().replace("%c3%bc", "%c3%bc"),
             lower_hex(&form),
             format!("{secret:?}"),
             format!("{:?}", Some(format!("{secret:?}"))),
@@ -213,8 +212,6 @@ fn the_search_finds_every_notation() {
                 }
             }
         }
-        // What ASCII lower case destroys is not to be found, so that the list proves something.
-        texts.retain(|text| *text != form.to_ascii_lowercase());
         for text in texts {
             assert!(!search.found_in(&format!("line\nsome {text} more\n")).is_empty(), "{text}");
         }
@@ -410,10 +407,10 @@ fn assert_nothing_leaked(printed: &str) {
 
 /// These echoes, with the log in this format. Each is in the most likely place of an answer to one of the clients, and
 /// in one of the other places for each other client.
-fn echo(format: &str, echoes: impl Fn(&str) -> Vec<String>) {
+fn echo(format: &str, clients: &[&str], echoes: impl Fn(&str) -> Vec<String>) {
     let idp = Idp::start();
     let mut watched = Watched::start(&configuration(&idp), format);
-    for (turn, client) in CLIENTS.into_iter().enumerate() {
+    for (turn, client) in clients.iter().enumerate() {
         for (number, echo) in echoes(&format!("id-of-{client}")).iter().enumerate() {
             let answers = answers(echo);
             let place = if number % 3 == turn { 0 } else { 1 + (number + turn) % (answers.len() - 1) };
@@ -427,17 +424,18 @@ fn echo(format: &str, echoes: impl Fn(&str) -> Vec<String>) {
 
 #[test]
 fn an_echoed_secret_reaches_no_text() {
-    echo("text", likely_echoes);
+    echo("text", &CLIENTS, likely_echoes);
 }
 
 #[test]
 fn an_echoed_secret_reaches_no_json() {
-    echo("json", likely_echoes);
+    // The same words in another dress, so one of the clients will do.
+    echo("json", &["post"], likely_echoes);
 }
 
 #[test]
 fn an_echo_in_a_notation_of_a_notation_reaches_nothing() {
-    echo("text", |_| unlikely_echoes());
+    echo("text", &CLIENTS, |_| unlikely_echoes());
 }
 
 #[test]
