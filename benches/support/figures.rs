@@ -75,8 +75,9 @@ impl Verdict {
         if reached { Self::Pass } else { Self::Miss }
     }
 
-    pub(crate) fn good(&self) -> bool {
-        matches!(self, Self::NoGoal | Self::Pass)
+    /// Whether there is a figure. Whether it reaches its goal is for a person to read: it depends on the machine.
+    pub(crate) fn measured(&self) -> bool {
+        !matches!(self, Self::NotMeasured(_))
     }
 }
 

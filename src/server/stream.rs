@@ -316,6 +316,8 @@ const KEEP: usize = 4 * 1024;
 
 #[cfg(test)]
 mod tests {
+    #![allow(clippy::pedantic, reason = "bytes and sizes written as they come")]
+
     use proptest::prelude::*;
 
     use super::*;
