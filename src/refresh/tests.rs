@@ -130,7 +130,7 @@ impl World {
         let woken = handle.clone();
         tasks.spawn(ClockWatch::new(shared).run(move || woken.ring()));
         tasks.spawn(refresher.run());
-        Self { handle, issuer, clock, start: Instant::now(), tasks: tasks }
+        Self { handle, issuer, clock, start: Instant::now(), tasks }
     }
 
     fn by_default() -> Self {

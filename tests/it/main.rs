@@ -7,6 +7,7 @@
     clippy::indexing_slicing,
     clippy::panic,
     clippy::unwrap_used,
+    dead_code,
     reason = "what fails here fails its test; time and tasks are real"
 )]
 
