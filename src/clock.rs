@@ -45,7 +45,7 @@ impl Clock for SystemClock {
 
 /// A clock for tests, tied to tokio's paused time.
 ///
-/// Both clocks follow the runtime's timers; [`TestClock::suspend`] and [`TestClock::step_wall`] bend them as a
+/// Both clocks follow the runtime's timers; [`TestClock::suspend`] and [`TestClock::step_wall_forward`] bend them as a
 /// sleeping machine and an administrator do.
 #[derive(Clone, Debug)]
 pub struct TestClock {

@@ -1,4 +1,4 @@
-//! The command line: one small file per verb over one set of definitions ([`args`]).
+//! The command line: one small file per verb over one set of definitions (`args`).
 
 mod admin;
 mod args;

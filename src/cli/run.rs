@@ -45,7 +45,7 @@ pub(super) fn serve(config: Config, socket: PathBuf, load: Option<Load>, greet: 
     })
 }
 
-/// Each connection takes a descriptor, and the usual soft limit of 1,024 is below what [server] limits allow.
+/// Each connection takes a descriptor, and the usual soft limit of 1,024 is below what `server.limits` allows.
 fn raise_descriptor_limit() {
     let raised =
         getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
