@@ -2,16 +2,22 @@
 
 use std::{
     fmt, fs, io,
-    os::unix::{
-        fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
-        net::UnixStream,
+    os::{
+        fd::AsRawFd as _,
+        unix::{
+            fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
+            net::{UnixListener as StdListener, UnixStream},
+        },
     },
     path::{Path, PathBuf},
 };
 
 use nix::sys::{
-    socket::{getsockopt, sockopt::PeerCredentials},
-    stat::{Mode, umask},
+    socket::{
+        AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, socket,
+        sockopt::PeerCredentials,
+    },
+    stat::{Mode, fchmod},
 };
 use tokio::net::UnixListener;
 
@@ -35,11 +41,7 @@ impl Listener {
         }
         prepare_directory(path).map_err(fail)?;
         clear_stale(path).map_err(fail)?;
-        // Not connectable for anybody between bind and chmod.
-        let before = umask(Mode::from_bits_truncate(0o177));
-        let bound = UnixListener::bind(path);
-        umask(before);
-        let socket = bound.map_err(|error| fail(Trouble::Io("cannot be bound", error)))?;
+        let socket = bind_for_owner(path).map_err(|error| fail(Trouble::Io("cannot be bound", error)))?;
         fs::set_permissions(path, fs::Permissions::from_mode(mode))
             .map_err(|error| fail(Trouble::Io("cannot be given its mode", error)))?;
         let meta =
@@ -175,6 +177,19 @@ fn clear_stale(path: &Path) -> Result<(), Trouble> {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Trouble::InUse(None)),
         Err(error) => Err(Trouble::Io("cannot be probed", error)),
     }
+}
+
+/// Binds a socket that nobody but its owner can connect to until it is given its mode.
+///
+/// The kernel makes the file with the mode of the unbound socket (less the umask). Changing the umask instead would
+/// change it for every thread of the process.
+fn bind_for_owner(path: &Path) -> io::Result<UnixListener> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let unbound = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    fchmod(&unbound, Mode::S_IRUSR | Mode::S_IWUSR)?;
+    bind(unbound.as_raw_fd(), &UnixAddr::new(path)?)?;
+    listen(&unbound, Backlog::MAXCONN)?;
+    UnixListener::from_std(StdListener::from(unbound))
 }
 
 /// `sun_path` has 108 bytes, the last of which is zero (`unix(7)`).
