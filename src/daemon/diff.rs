@@ -14,7 +14,9 @@ pub enum Change {
     Keep,
     /// Another policy or header: the client runs on with its token.
     Retouch,
-    /// Another endpoint or schedule: it starts anew.
+    /// Another schedule, or another way to the same endpoint: the client runs on with its token.
+    Amend,
+    /// Its tokens would be other ones: it starts anew.
     Replace,
     /// It is new.
     Start,
@@ -38,6 +40,8 @@ fn change(before: &ClientSettings, after: &ClientSettings) -> Change {
         Change::Keep
     } else if before.endpoint == after.endpoint && before.refresh == after.refresh {
         Change::Retouch
+    } else if before.endpoint.same_tokens(&after.endpoint) {
+        Change::Amend
     } else {
         Change::Replace
     }

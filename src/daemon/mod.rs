@@ -113,33 +113,32 @@ impl Daemon {
             "serving"
         );
         let drain = reloader.drain();
-        // A task of its own: reading a large configuration must not keep new callers waiting.
+        // A task of its own: applying a large configuration must not keep new callers waiting.
         let mut serving = JoinSet::new();
         serving.spawn(server::serve(listener, Arc::clone(&shared), reflection, drain));
         phase.send_replace(Lifecycle::Ready);
+        let mut reload = Reload::default();
         loop {
             tokio::select! {
                 _ = serving.join_next() => break,
-                Some(answer) = reloads.recv() => {
-                    let reloaded = reloader.reload(shared.clock.now()).await;
-                    // Whoever asked may have left; the reload happened all the same, and is in the log.
-                    let _ = answer.send(reloaded);
+                Some(read) = reload.done() => {
+                    let reloaded = reloader.reload(read, shared.clock.now());
+                    reload.answer(&reloaded, &reloader);
                 }
+                Some(asker) = reloads.recv() => reload.ask(Some(asker), &reloader),
                 order = orders.recv() => match order {
-                    Some(Order::Reload) => {
-                        reloader.reload(shared.clock.now()).await;
-                    }
+                    Some(Order::Reload) => reload.ask(None, &reloader),
                     Some(Order::Stop) | None => {
                         tracing::info!(deadline_s = drain.as_secs(), calls = shared.usage.calls(), "draining");
                         phase.send_replace(Lifecycle::Draining);
-                        reloads.close();
+                        // Who waits for a reload is told that there will be none.
+                        drop((reload, reloads));
                         tokio::select! {
                             Some(cut_off) = serving.join_next() => {
                                 tracing::info!(cut_off = cut_off.unwrap_or_default(), "drained");
                             }
                             Some(Order::Stop) = second_stop(&mut orders) => {
                                 serving.shutdown().await;
-                                reloader.stop().await;
                                 tracing::warn!("stopped without draining");
                             }
                         }
@@ -150,6 +149,46 @@ impl Daemon {
         }
         reloader.stop().await;
         phase.send_replace(Lifecycle::Stopped);
+    }
+}
+
+/// A reload under way, and who waits for it.
+#[derive(Default)]
+struct Reload {
+    reading: JoinSet<reload::Read>,
+    askers: Vec<oneshot::Sender<Reloaded>>,
+    /// Ordered after reading had begun: what was read may be older than what is meant.
+    again: bool,
+    later: Vec<oneshot::Sender<Reloaded>>,
+}
+
+impl Reload {
+    /// Takes an order. Those that come while the files are being read are carried out together, after that.
+    fn ask(&mut self, asker: Option<oneshot::Sender<Reloaded>>, reloader: &Reloader) {
+        if self.reading.is_empty() {
+            self.askers.extend(asker);
+            self.reading.spawn(reloader.read());
+        } else {
+            self.later.extend(asker);
+            self.again = true;
+        }
+    }
+
+    /// What was read; `None` when nothing is being read.
+    async fn done(&mut self) -> Option<reload::Read> {
+        // Ends with an error only when it is aborted, which nobody does.
+        self.reading.join_next().await?.ok()
+    }
+
+    /// Tells those who asked, and begins again if it was ordered meanwhile.
+    fn answer(&mut self, reloaded: &Reloaded, reloader: &Reloader) {
+        for asker in std::mem::replace(&mut self.askers, std::mem::take(&mut self.later)) {
+            // Whoever asked may have left; the reload happened all the same, and is in the log.
+            let _ = asker.send(reloaded.clone());
+        }
+        if std::mem::take(&mut self.again) {
+            self.reading.spawn(reloader.read());
+        }
     }
 }
 

@@ -20,6 +20,9 @@ use crate::{
 /// Reads and checks the configuration. Blocks.
 pub type Load = Arc<dyn Fn() -> Result<Config, Problems> + Send + Sync>;
 
+/// A configuration, or all that is wrong with it.
+pub(super) type Read = Result<Config, Vec<Wrong>>;
+
 /// Owns what a reload can change.
 pub struct Reloader {
     supervisor: Supervisor,
@@ -59,26 +62,31 @@ impl Reloader {
         self.supervisor.stop().await;
     }
 
-    /// Reads the configuration and applies it. With any problem, nothing changes.
-    pub(super) async fn reload(&mut self, now: Moment) -> Reloaded {
-        let reloaded = match self.read().await {
+    /// Reads the configuration, which can take long. Holds nothing of the reloader, so that other orders are heard
+    /// meanwhile.
+    pub(super) fn read(&self) -> impl Future<Output = Read> + Send + use<> {
+        let load = self.load.clone();
+        async move {
+            let Some(load) = load else {
+                return Err(vec![wrong("", "this daemon has no configuration to read", "start it with `bearerd run`")]);
+            };
+            match spawn_blocking(move || load()).await {
+                Ok(Ok(config)) => Ok(config),
+                Ok(Err(problems)) => Err(problems.as_slice().iter().map(Wrong::from).collect()),
+                Err(error) => Err(vec![wrong("", &format!("reading it failed: {error}"), "report this as a bug")]),
+            }
+        }
+    }
+
+    /// Applies what was read. With any problem, nothing changes.
+    pub(super) fn reload(&mut self, read: Read, now: Moment) -> Reloaded {
+        let reloaded = match read {
             Ok(config) => self.adopt(config, now),
             Err(problems) => Reloaded { problems, ..Reloaded::default() },
         };
         memory::give_back();
         tell(&reloaded);
         reloaded
-    }
-
-    async fn read(&self) -> Result<Config, Vec<Wrong>> {
-        let Some(load) = self.load.clone() else {
-            return Err(vec![wrong("", "this daemon has no configuration to read", "start it with `bearerd run`")]);
-        };
-        match spawn_blocking(move || load()).await {
-            Ok(Ok(config)) => Ok(config),
-            Ok(Err(problems)) => Err(problems.as_slice().iter().map(Wrong::from).collect()),
-            Err(error) => Err(vec![wrong("", &format!("reading it failed: {error}"), "report this as a bug")]),
-        }
     }
 
     fn adopt(&mut self, config: Config, now: Moment) -> Reloaded {
@@ -127,7 +135,7 @@ impl Reloader {
         };
         Ok(Reloaded {
             added: named(&[Change::Start]),
-            changed: named(&[Change::Retouch, Change::Replace]),
+            changed: named(&[Change::Amend, Change::Replace, Change::Retouch]),
             removed: named(&[Change::Stop]),
             unchanged: named(&[Change::Keep]).len(),
             ..Reloaded::default()

@@ -14,7 +14,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::ClientSettings,
-    refresh::{ClockWatch, Entry, Registry},
+    refresh::{Amendment, ClockWatch, Entry, Registry},
     token::{ClientName, TokenSource},
 };
 
@@ -27,7 +27,7 @@ pub struct Supervisor {
     running: HashMap<ClientName, JoinHandle<()>>,
 }
 
-/// The sources of clients that are about to start. Made first, so that a failure changes nothing.
+/// The sources of clients that are about to start or to change theirs. Made first, so that a failure changes nothing.
 pub struct Prepared(HashMap<ClientName, Arc<dyn TokenSource>>);
 
 impl Supervisor {
@@ -45,8 +45,10 @@ impl Supervisor {
     /// # Errors
     /// A client cannot be put together.
     pub fn prepare(&self, changes: &BTreeMap<ClientName, Change>, new: &Clients) -> Result<Prepared, AssembleError> {
-        let starting = changes.iter().filter(|(_, change)| matches!(change, Change::Start | Change::Replace));
-        starting
+        let wanting = |change: &Change| matches!(change, Change::Amend | Change::Replace | Change::Start);
+        changes
+            .iter()
+            .filter(|(_, change)| wanting(change))
             .filter_map(|(name, _)| Some((name, new.get(name)?)))
             .map(|(name, settings)| Ok((name.clone(), self.assembler.source(name, settings)?)))
             .collect::<Result<_, _>>()
@@ -66,6 +68,10 @@ impl Supervisor {
             let entry = match (change, old.get(name), prepared.0.remove(name)) {
                 (Change::Keep, Some(entry), _) => Arc::clone(entry),
                 (Change::Retouch, Some(entry), _) => Arc::new(assemble::entry(name, settings, entry.handle().clone())),
+                (Change::Amend, Some(entry), source) => {
+                    entry.handle().amend(Amendment { policy: Arc::clone(&settings.refresh), source });
+                    Arc::new(assemble::entry(name, settings, entry.handle().clone()))
+                }
                 (_, _, Some(source)) => Arc::new(self.start(name, settings, source)),
                 // Not reached: whatever starts was prepared, whatever stays is in the registry.
                 (_, _, None) => continue,

@@ -16,7 +16,10 @@ use super::{
 use crate::{
     clock::Clock,
     sensitive::Sensitive,
-    token::{Failure, FailureKind, Issued, TokenSource, source::Fetching},
+    token::{
+        Failure, FailureKind, Issued, TokenSource,
+        source::{Fetching, Looking},
+    },
 };
 
 /// The token endpoint of one client.
@@ -127,8 +130,8 @@ impl TokenSource for Endpoint {
         Box::pin(self.attempt())
     }
 
-    fn revision(&self) -> u64 {
-        self.settings.client_secret.revision()
+    fn revision(&self) -> Looking<'_> {
+        Box::pin(self.settings.client_secret.revision())
     }
 }
 

@@ -38,6 +38,33 @@ pub struct Settings {
     pub attempt_timeout: Duration,
 }
 
+impl Settings {
+    /// Whether tokens requested with the other settings are as good as those requested with these: the same endpoint
+    /// is asked for the same thing, though perhaps with another secret, another proof of it or over another way.
+    #[must_use]
+    pub fn same_tokens(&self, other: &Self) -> bool {
+        // Taken apart by name, so that a new field cannot be forgotten here.
+        let Self {
+            token_url,
+            client_id,
+            scope,
+            audience,
+            resource,
+            parameters,
+            token_type,
+            expires_in_unit,
+            expires_at_field,
+            client_secret: _,
+            auth: _,
+            transport: _,
+            attempt_timeout: _,
+        } = self;
+        (token_url, client_id, scope, audience) == (&other.token_url, &other.client_id, &other.scope, &other.audience)
+            && (resource, parameters, token_type) == (&other.resource, &other.parameters, &other.token_type)
+            && (expires_in_unit, expires_at_field) == (&other.expires_in_unit, &other.expires_at_field)
+    }
+}
+
 impl fmt::Debug for Settings {
     /// Says which endpoint it is. Parameters and proxies may hold what nobody should read in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {

@@ -4,14 +4,14 @@
 //! waits for the writer; a follower sees the newest snapshot, not every one.
 
 use std::sync::{
-    Arc,
+    Arc, Mutex, PoisonError,
     atomic::{AtomicU64, Ordering},
 };
 
 use arc_swap::{ArcSwap, Guard};
 use tokio::sync::Notify;
 
-use super::Wishes;
+use super::{Wishes, refresher::Amendment};
 use crate::token::Snapshot;
 
 /// The two sides of one client: what its writer publishes, and what its readers wish.
@@ -21,6 +21,7 @@ pub(super) struct Board {
     version: AtomicU64,
     changed: Notify,
     pub(super) wishes: Wishes,
+    amendment: Mutex<Option<Box<Amendment>>>,
 }
 
 impl Board {
@@ -30,6 +31,7 @@ impl Board {
             version: AtomicU64::new(0),
             changed: Notify::new(),
             wishes: Wishes::default(),
+            amendment: Mutex::default(),
         }
     }
 
@@ -55,6 +57,17 @@ impl Board {
         self.note(change);
         self.version.fetch_add(1, Ordering::AcqRel);
         self.changed.notify_waiters();
+    }
+
+    /// Leaves new terms for the writer; only the newest count.
+    pub(super) fn amend(&self, amendment: Amendment) {
+        *self.amendment.lock().unwrap_or_else(PoisonError::into_inner) = Some(Box::new(amendment));
+        self.wishes.ring();
+    }
+
+    /// Takes the new terms, if there are any. For the writer alone.
+    pub(super) fn take_amendment(&self) -> Option<Box<Amendment>> {
+        self.amendment.lock().unwrap_or_else(PoisonError::into_inner).take()
     }
 
     /// Tells the followers that there is no writer any more.

@@ -5,12 +5,12 @@ use std::sync::Arc;
 use tokio::time::{Instant, timeout_at};
 
 use super::{
-    Wishes,
+    Amendment, Wishes,
     board::{Board, Changes},
 };
 use crate::{
     clock::Clock,
-    token::{AccessToken, Ask, ClientState, Refused, Rejection, Snapshot, Verdict, Waiting},
+    token::{AccessToken, Ask, ClientState, Quiet, Refused, Rejection, Snapshot, Verdict, Waiting},
 };
 
 /// A token that is handed out.
@@ -20,6 +20,8 @@ pub struct Given {
     pub token: Arc<AccessToken>,
     /// What became of the caller's report, if it made one.
     pub rejection: Option<Rejection>,
+    /// Whether the caller had to wait. What allowed it to ask may have changed meanwhile.
+    pub waited: bool,
 }
 
 /// One client as its readers hold it.
@@ -50,7 +52,7 @@ impl Handle {
     /// [`Refused`], at once while the client is backing off without a token.
     pub async fn token(&self, ask: Ask, deadline: Instant) -> Result<Given, Refused> {
         match self.judge(&ask, &Waiting::default()) {
-            Verdict::Serve(token, rejection) => Ok(Given { token, rejection }),
+            Verdict::Serve(token, rejection) => Ok(Given { token, rejection, waited: false }),
             Verdict::Refuse(refused) => Err(refused),
             Verdict::Report(_) | Verdict::Wait(_) => {
                 timeout_at(deadline, self.wait(&ask)).await.unwrap_or(Err(Refused::Pending))
@@ -64,7 +66,7 @@ impl Handle {
         loop {
             changes.mark_unchanged();
             match self.judge(ask, &waiting) {
-                Verdict::Serve(token, rejection) => return Ok(Given { token, rejection }),
+                Verdict::Serve(token, rejection) => return Ok(Given { token, rejection, waited: true }),
                 Verdict::Refuse(refused) => return Err(refused),
                 Verdict::Wait(wish) => self.wishes().post(wish),
                 Verdict::Report(wish) => {
@@ -87,7 +89,7 @@ impl Handle {
         let snapshot = self.board.look();
         let verdict = snapshot.judge(ask, waiting, self.wishes().spoiled(), now);
         let overdue = snapshot.next_attempt_at.is_some_and(|at| at <= now.boot);
-        if snapshot.idle || overdue {
+        if snapshot.quiet == Some(Quiet::Idle) || overdue {
             // Somebody is interested again, or the machine slept past the plan.
             self.wishes().ring();
         }
@@ -108,6 +110,11 @@ impl Handle {
             after.map(|snapshot| snapshot.failure.is_none()).ok_or(Refused::Gone)
         };
         timeout_at(deadline, done).await.unwrap_or(Err(Refused::Pending))
+    }
+
+    /// Changes the terms of the running client, which keeps its token.
+    pub(crate) fn amend(&self, amendment: Amendment) {
+        self.board.amend(amendment);
     }
 
     /// Has the refresher look at the time again.

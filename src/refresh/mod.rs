@@ -3,8 +3,10 @@
 //! It has never heard of OAuth, of callers' connections or of configuration. A thousand callers cost one request
 //! because there is one writer, not because there is a lock.
 
+mod attempt;
 mod board;
 pub mod handle;
+mod outcome;
 pub mod refresher;
 pub mod registry;
 pub mod suspend;
@@ -15,7 +17,7 @@ pub mod wishes;
 
 pub use board::Changes;
 pub use handle::{Given, Handle};
-pub use refresher::{Refresher, Terms};
+pub use refresher::{Amendment, Refresher, Terms};
 pub use registry::{Authorized, Denied, Entry, Registry, Status};
 pub use suspend::ClockWatch;
 pub use wishes::Wishes;

@@ -15,10 +15,8 @@ use crate::{
     clock::Clock,
     moment::{BootTime, Moment},
     token::{
-        AccessToken, Asked, Cause, ClientName, Failure, FailureRecord, Issued, RefreshPolicy, Snapshot, Step, TokenId,
-        TokenSource,
-        backoff::Situation,
-        lifetime::{self, Progress},
+        Asked, Cause, ClientName, Quiet, RefreshPolicy, Snapshot, Step, TokenSource,
+        lifetime::{Known, Progress},
         policy,
     },
 };
@@ -41,20 +39,44 @@ pub struct Terms {
     pub seed: u64,
 }
 
+/// New terms for a running client that keeps its token: another schedule, or another way to the same issuer.
+pub struct Amendment {
+    /// When it renews.
+    pub policy: Arc<RefreshPolicy>,
+    /// Whom it asks, if that changes.
+    pub source: Option<Arc<dyn TokenSource>>,
+}
+
 /// Keeps one client's token fresh. See the module.
 pub struct Refresher {
-    terms: Terms,
-    board: Arc<Board>,
-    jitter: fastrand::Rng,
-    epoch: u64,
-    serial: u64,
+    pub(super) terms: Terms,
+    pub(super) board: Arc<Board>,
+    pub(super) jitter: fastrand::Rng,
+    pub(super) epoch: u64,
+    /// The newest token, even if it has expired.
+    pub(super) known: Option<Known>,
+    /// The issuer's hint when to renew that one.
+    pub(super) hint: Option<Duration>,
     /// When the last successful request ended.
-    settled: Option<BootTime>,
+    pub(super) settled: Option<BootTime>,
     /// What the last successful request brought.
-    progress: Progress,
+    pub(super) progress: Progress,
     /// The credentials' revision at the last attempt.
-    revision: u64,
-    told: Transition,
+    pub(super) revision: Option<u64>,
+    /// Failures since the last success.
+    pub(super) run: Run,
+    pub(super) told: Transition,
+}
+
+/// A run of failures.
+#[derive(Clone, Copy, Default)]
+pub(super) struct Run {
+    /// Why the first of these attempts was made.
+    pub(super) cause: Option<Cause>,
+    /// Failures that pass by themselves.
+    pub(super) passing: u32,
+    /// Failures that need a person.
+    pub(super) refusals: u32,
 }
 
 impl Refresher {
@@ -68,18 +90,29 @@ impl Refresher {
         let snapshot = Snapshot {
             next_attempt_at: first,
             margin: terms.policy.min_validity,
-            idle: !terms.policy.prefetch,
+            quiet: (!terms.policy.prefetch).then_some(Quiet::Idle),
             ..Snapshot::default()
         };
-        let told = Transition::new(snapshot.idle);
+        let told = Transition::new(snapshot.quiet.is_some());
         let board = Arc::new(Board::new(snapshot));
         if terms.policy.prefetch {
             // `idle_after` counts from the start.
             board.wishes.touch(start);
         }
         let handle = Handle::new(Arc::clone(&board), Arc::clone(&terms.clock));
-        let refresher =
-            Self { terms, board, jitter, epoch, serial: 0, settled: None, progress: Progress::New, revision: 0, told };
+        let refresher = Self {
+            terms,
+            board,
+            jitter,
+            epoch,
+            known: None,
+            hint: None,
+            settled: None,
+            progress: Progress::New,
+            revision: None,
+            run: Run::default(),
+            told,
+        };
         (refresher, handle)
     }
 
@@ -93,57 +126,103 @@ impl Refresher {
 
     async fn work(&mut self) {
         loop {
-            match self.decide() {
-                Next::Attempt(cause) => Box::pin(self.attempt(cause)).await,
-                Next::Nap(Some(nap)) => {
-                    tokio::select! {
-                        () = sleep(nap) => {}
-                        () = self.board.wishes.rung() => {}
-                    }
+            let nap = match self.decide() {
+                Next::Attempt(cause) => {
+                    Box::pin(self.attempt(cause)).await;
+                    continue;
                 }
-                Next::Nap(None) => self.board.wishes.rung().await,
+                Next::Nap(nap) => nap,
+                Next::Look(nap) => {
+                    if Box::pin(self.credentials_changed()).await {
+                        Box::pin(self.attempt(Cause::Retry)).await;
+                        continue;
+                    }
+                    Some(nap)
+                }
+            };
+            match nap {
+                Some(nap) => tokio::select! {
+                    () = sleep(nap) => {}
+                    () = self.board.wishes.rung() => {}
+                },
+                None => self.board.wishes.rung().await,
             }
         }
     }
 
     /// What to do next; publishes and logs what time alone has changed.
     fn decide(&mut self) -> Next {
+        if let Some(amendment) = self.board.take_amendment() {
+            self.amend(*amendment);
+        }
         let now = self.terms.clock.now();
         let asked = self.asked();
         self.tidy(&asked, now);
         let step = self.terms.policy.next_step(&self.board.look(), &asked, self.settled, now);
-        let (until, idle) = match step {
+        let (until, quiet) = match step {
             Step::Attempt(cause) => return Next::Attempt(cause),
-            Step::Sleep { until, idle } => (until, idle),
+            Step::Sleep { until, quiet } => (until, quiet),
         };
-        self.set_idle(idle);
+        self.set_quiet(quiet);
         self.tell(&asked, now);
         let nap = until.map(|at| at.since(now.boot));
-        if !self.needs_a_person() {
-            return Next::Nap(nap);
+        if self.needs_a_person() {
+            Next::Look(nap.unwrap_or(LOOK_AT_SECRET).min(LOOK_AT_SECRET))
+        } else {
+            Next::Nap(nap)
         }
-        if self.terms.source.revision() != self.revision {
-            return Next::Attempt(Cause::Retry);
-        }
-        Next::Nap(Some(nap.unwrap_or(LOOK_AT_SECRET).min(LOOK_AT_SECRET)))
     }
 
-    fn asked(&self) -> Asked {
+    /// Adopts new terms. The present token stays; what was planned for it is planned anew.
+    fn amend(&mut self, Amendment { policy, source }: Amendment) {
+        let now = self.terms.clock.now();
+        let snapshot = self.board.keep();
+        let mut next = snapshot.next_attempt_at;
+        if self.terms.policy != policy
+            && let (Some(token), None, false) = (&snapshot.token, &snapshot.failure, snapshot.reissues_late)
+        {
+            let planned = policy.refresh_at(token, self.hint, self.jitter.f64());
+            next = Some(planned.max(self.settled.map_or(now.boot, |at| at.plus(policy::FLOOR))));
+        }
+        if let Some(source) = source {
+            self.terms.source = source;
+            // What failed may have been mended, but an issuer that asked for rest gets it.
+            if let Some(record) = &snapshot.failure
+                && record.failure.retry_after.is_none()
+                && !record.failure.throttled
+            {
+                next = Some(now.boot.max(record.at.boot.plus(policy::FLOOR)));
+            }
+        }
+        self.terms.policy = policy;
+        let margin = snapshot
+            .token
+            .as_ref()
+            .map_or(self.terms.policy.min_validity, |token| self.terms.policy.margin(token.lifetime));
+        self.board.publish(|snapshot| {
+            snapshot.next_attempt_at = next;
+            snapshot.margin = margin;
+        });
+    }
+
+    pub(super) fn asked(&self) -> Asked {
         self.board.wishes.read(self.board.look().orders_done)
     }
 
-    /// Lets go of a token that has expired.
+    /// Lets go of a token that has expired, and ages one whose time has passed faster than the boot-time clock says.
     fn tidy(&mut self, asked: &Asked, now: Moment) {
-        let expired = |snapshot: &Snapshot| snapshot.token.as_ref().is_some_and(|token| token.remaining(now).is_zero());
-        if expired(&self.board.look()) {
+        let Some(token) = self.board.look().token.clone() else { return };
+        if token.remaining(now).is_zero() {
             self.board.publish(|snapshot| snapshot.token = None);
             self.tell(asked, now);
+        } else if let Some(aged) = token.aged(now) {
+            self.board.publish(|snapshot| snapshot.token = Some(Arc::new(aged)));
         }
     }
 
-    fn set_idle(&self, idle: bool) {
-        if self.board.look().idle != idle {
-            self.board.publish(|snapshot| snapshot.idle = idle);
+    fn set_quiet(&self, quiet: Option<Quiet>) {
+        if self.board.look().quiet != quiet {
+            self.board.publish(|snapshot| snapshot.quiet = quiet);
         }
     }
 
@@ -152,105 +231,24 @@ impl Refresher {
         snapshot.failure.as_ref().is_some_and(|record| record.failure.kind.needs_a_person())
     }
 
-    async fn attempt(&mut self, cause: Cause) {
-        // Never closed; were it, an unlimited request would still be better than none.
-        let permit = Arc::clone(&self.terms.gate).acquire_owned().await;
-        let orders = self.board.wishes.orders();
-        let sent = self.terms.clock.now();
-        self.board.wishes.clear_demand();
-        self.revision = self.terms.source.revision();
-        // Nothing that a follower waits for: they are woken by the outcome.
-        self.board.note(|snapshot| {
-            snapshot.sent.add(sent);
-            snapshot.idle = false;
-            if cause == Cause::Forced {
-                snapshot.forced.record(sent.boot);
-            }
-        });
-        let outcome = self.terms.source.fetch().await;
-        drop(permit);
-        let outcome = outcome.and_then(|issued| {
-            let life = self.terms.policy.lifetime_of(&issued)?;
-            Ok((issued, life))
-        });
-        match outcome {
-            Ok((issued, life)) => self.accept(issued, life, sent, cause),
-            Err(failure) => self.fail(failure),
+    /// Whether there are other credentials than those that were refused. However often they change, the issuer is not
+    /// asked more often than after successes.
+    async fn credentials_changed(&self) -> bool {
+        let failed_at = self.board.look().failure.as_ref().map(|record| record.at.boot);
+        let rested = failed_at.is_none_or(|at| self.terms.clock.now().boot.since(at) >= policy::FLOOR);
+        if !rested {
+            return false;
         }
-        self.board.publish(|snapshot| snapshot.orders_done = orders);
-        let now = self.terms.clock.now();
-        self.tell(&self.asked(), now);
+        let revision = self.terms.source.revision().await;
+        revision.is_some() && revision != self.revision
     }
 
-    fn accept(&mut self, issued: Issued, life: lifetime::Lifetime, sent: Moment, cause: Cause) {
+    /// Lets go of what has expired, and tells what has changed.
+    pub(super) fn look_at_time(&mut self) {
         let now = self.terms.clock.now();
-        self.settled = Some(now.boot);
-        let old = self.board.look().token.clone();
-        let same = old.as_ref().is_some_and(|old| old.value == issued.value);
-        if !same {
-            self.serial += 1;
-        }
-        let mut warnings = issued.oddities;
-        warnings.extend(life.warning);
-        let token = AccessToken {
-            id: TokenId { epoch: self.epoch, serial: self.serial },
-            generation: self.board.look().generation + 1,
-            value: issued.value,
-            token_type: issued.token_type,
-            scope: issued.scope.unwrap_or_default(),
-            sent,
-            lifetime: life.length,
-        };
-        let progress = old.as_ref().map_or(Progress::New, |old| lifetime::progress(old, &token));
-        let before = std::mem::replace(&mut self.progress, progress);
-        let stuck = progress == Progress::Same || (progress, before) == (Progress::SameEnd, Progress::SameEnd);
-        let late = stuck || self.board.look().reissues_late;
-        if late {
-            warnings.push(REISSUES_LATE.into());
-        }
-        let sample = self.jitter.f64();
-        let planned = if late {
-            lifetime::late_refresh_at(&token, now, sample)
-        } else {
-            self.terms.policy.refresh_at(&token, issued.refresh_in, sample)
-        };
-        let margin = self.terms.policy.margin(token.lifetime);
-        // Wishes that came during the attempt: whoever made one is woken by what follows and judges anew.
-        self.board.wishes.clear_demand();
-        self.board.publish(|snapshot| {
-            snapshot.generation = token.generation;
-            snapshot.failure = None;
-            snapshot.consecutive_failures = 0;
-            snapshot.next_attempt_at = Some(planned.max(now.boot.plus(policy::FLOOR)));
-            // The same token again has only the rest of its life: that is not what a new one would have.
-            snapshot.lifetime = if same { snapshot.lifetime } else { Some(token.lifetime) };
-            snapshot.margin = margin;
-            snapshot.reissues_late = late;
-            snapshot.secret_in_use = issued.secret_in_use;
-            snapshot.warnings = warnings.into();
-            if cause == Cause::Scheduled {
-                snapshot.forced.cured();
-            }
-            snapshot.token = Some(Arc::new(token));
-        });
-    }
-
-    fn fail(&mut self, failure: Failure) {
-        let now = self.terms.clock.now();
-        let spoiled = self.board.wishes.spoiled();
-        let sample = self.jitter.f64();
-        let policy = &self.terms.policy;
-        self.board.publish(|snapshot| {
-            snapshot.consecutive_failures = snapshot.consecutive_failures.saturating_add(1);
-            let situation = Situation {
-                failures: snapshot.consecutive_failures,
-                usable_token: snapshot.usable_token(spoiled, now).is_some(),
-                worked_before: snapshot.generation > 0,
-                sample,
-            };
-            snapshot.next_attempt_at = Some(now.boot.plus(policy.wait_after(&failure, &situation)));
-            snapshot.failure = Some(Arc::new(FailureRecord { failure, at: now }));
-        });
+        let asked = self.asked();
+        self.tidy(&asked, now);
+        self.tell(&asked, now);
     }
 
     /// Logs a change of state, and lets followers know of one that time alone brought about.
@@ -272,12 +270,11 @@ impl Drop for Refresher {
 /// What a refresher does next.
 enum Next {
     Attempt(Cause),
+    /// Look whether the credentials are other ones than those that were refused; if not, sleep this long.
+    Look(Duration),
     /// Sleep this long, or until somebody wishes something; `None`: only the latter.
     Nap(Option<Duration>),
 }
 
-/// A warning in the status.
-const REISSUES_LATE: &str =
-    "the issuer returns the same token until it expires; it is asked shortly before and after that (reissue=late)";
 /// How often the secret of a refused client is looked at, so that a new one ends the wait.
 const LOOK_AT_SECRET: Duration = Duration::from_secs(5);

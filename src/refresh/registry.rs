@@ -141,6 +141,13 @@ impl Registry {
         }
     }
 
+    /// Whether what was granted is still what the configuration says.
+    #[must_use]
+    pub fn is_current(&self, granted: &Authorized) -> bool {
+        let entries = self.entries.load();
+        entries.get(granted.entry.name.as_str()).is_some_and(|entry| Arc::ptr_eq(entry, &granted.entry))
+    }
+
     /// The order book of the client of that name, for administrators: it gives no token.
     ///
     /// # Errors

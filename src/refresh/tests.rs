@@ -13,13 +13,14 @@ use tokio::{
     time::{Instant, advance, sleep},
 };
 
-use super::{ClockWatch, Handle, Refresher, Terms};
+use super::{Amendment, ClockWatch, Handle, Refresher, Terms};
 use crate::{
     clock::{Clock, TestClock},
     sensitive::Sensitive,
     token::{
         Ask, ClientName, ClientState, Failure, FailureKind, Issued, RefreshPolicy, Refused, Rejection, TokenId,
-        TokenSource, source::Fetching,
+        TokenSource, Verdict,
+        source::{Fetching, Looking},
     },
 };
 
@@ -28,7 +29,8 @@ use crate::{
 enum Answer {
     /// A new token that lives this many seconds.
     Token(u64),
-    /// This very token, which dies this many seconds after the first request.
+    /// This very token, which dies this many seconds after the first request. Told in whole seconds, and not at all
+    /// in its last one, as the parser reads `expires_in: 0`.
     Named(&'static str, u64),
     Fail(Failure),
 }
@@ -41,6 +43,8 @@ struct Issuer {
     requests: Mutex<Vec<Instant>>,
     takes: Mutex<Duration>,
     revision: Mutex<u64>,
+    /// Other clients' requests, as the gate sees them.
+    gate: Mutex<Option<Arc<Semaphore>>>,
 }
 
 impl Issuer {
@@ -78,15 +82,17 @@ impl TokenSource for Issuer {
                 Answer::Named(value, end) => {
                     let first = self.requests.lock().unwrap()[0];
                     let left = Duration::from_secs(end).saturating_sub(first.elapsed());
-                    Ok(Issued { expires_in: Some(left), ..issued(value, 0) })
+                    let told = Some(Duration::from_secs(left.as_secs())).filter(|told| !told.is_zero());
+                    Ok(Issued { expires_in: told, ..issued(value, 0) })
                 }
                 Answer::Fail(failure) => Err(failure),
             }
         })
     }
 
-    fn revision(&self) -> u64 {
-        *self.revision.lock().unwrap()
+    fn revision(&self) -> Looking<'_> {
+        let revision = *self.revision.lock().unwrap();
+        Box::pin(std::future::ready(Some(revision)))
     }
 }
 
@@ -117,11 +123,13 @@ impl World {
         let issuer = Arc::new(Issuer::default());
         let shared: Arc<dyn Clock> = Arc::new(clock.clone());
         let source: Arc<dyn TokenSource> = Arc::<Issuer>::clone(&issuer);
+        let gate = Arc::new(Semaphore::new(4));
+        *issuer.gate.lock().unwrap() = Some(Arc::clone(&gate));
         let (refresher, handle) = Refresher::new(Terms {
             name: ClientName::parse("test").unwrap(),
             policy: Arc::new(policy),
             source,
-            gate: Arc::new(Semaphore::new(4)),
+            gate,
             clock: Arc::clone(&shared),
             pulse: watch::Sender::new(0),
             seed: 7,
@@ -148,6 +156,10 @@ impl World {
 
     async fn report(&self, id: TokenId) -> Result<(String, TokenId, Option<Rejection>), Refused> {
         self.ask(Ask { rejected: Some(id), ..Ask::default() }).await
+    }
+
+    fn gate(&self) -> Arc<Semaphore> {
+        self.issuer.gate.lock().unwrap().clone().unwrap()
     }
 
     /// Lets time pass in small steps, as it does.
@@ -229,7 +241,7 @@ async fn a_caller_that_reports_and_asks_again_at_once_never_gets_the_rejected_to
 }
 
 #[tokio::test(start_paused = true)]
-async fn refresh_happens_between_70_and_80_percent() {
+async fn row_cognito_refresh_happens_between_70_and_80_percent() {
     let world = World::by_default();
     world.get().await.unwrap();
     world.pass(100_000).await;
@@ -316,7 +328,7 @@ async fn a_caller_that_gives_up_does_not_cancel_the_request() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_token_too_young_to_be_wrong_stays() {
+async fn row_resource_servers_a_token_too_young_to_be_wrong_stays() {
     let world = World::by_default();
     let (value, id, _) = world.ask(Ask::default()).await.unwrap();
     let (again, _, rejection) = world.report(id).await.unwrap();
@@ -388,7 +400,7 @@ async fn a_report_while_the_issuer_fails_is_answered_at_once() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_issuer_that_returns_the_same_token_until_it_dies_is_noticed() {
+async fn row_marketo_wso2_reltio_beschannels_the_same_token_until_it_dies_is_noticed() {
     let world = World::by_default();
     world.issuer.says([Answer::Named("one", 600), Answer::Named("one", 600), Answer::Named("one", 600)]);
     world.issuer.says([Answer::Named("two", 1_200), Answer::Named("two", 1_200), Answer::Named("three", 1_800)]);
@@ -471,6 +483,19 @@ async fn steps_of_the_wall_clock_are_survived() {
 }
 
 #[tokio::test(start_paused = true)]
+async fn a_clock_that_is_set_back_after_a_pause_revives_no_token() {
+    let world = World::new(RefreshPolicy { idle_after: Some(Duration::from_secs(60)), ..RefreshPolicy::default() });
+    world.get().await.unwrap();
+    world.pass(120).await;
+    // A pause that only the wall clock shows, as a virtual machine that is resumed has it.
+    world.clock.step_wall_forward(Duration::from_secs(3_000));
+    world.pass(40).await;
+    world.clock.step_wall_back(Duration::from_secs(3_000));
+    world.pass(600).await;
+    assert_eq!(world.get().await.unwrap(), "token-2");
+}
+
+#[tokio::test(start_paused = true)]
 async fn without_prefetch_the_first_caller_starts_the_request() {
     let world = World::new(RefreshPolicy { prefetch: false, ..RefreshPolicy::default() });
     world.pass(3_600).await;
@@ -501,7 +526,7 @@ async fn an_idle_client_is_left_to_lapse_and_comes_back_when_asked() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn an_order_overrides_the_schedule_but_not_the_floor() {
+async fn row_keycloak_an_order_overrides_the_schedule_but_not_the_floor() {
     let world = World::by_default();
     world.get().await.unwrap();
     let soon = || Instant::now() + Duration::from_secs(30);
@@ -517,7 +542,7 @@ async fn an_order_overrides_the_schedule_but_not_the_floor() {
 }
 
 #[tokio::test(start_paused = true)]
-async fn a_spent_budget_stops_the_regular_refresh_only() {
+async fn row_ebay_soundcloud_zus_cleartax_a_spent_budget_stops_the_regular_refresh_only() {
     let world = World::new(RefreshPolicy { budget_per_day: Some(2), ..RefreshPolicy::default() });
     world.issuer.says_from_now_on(Answer::Token(600));
     world.get().await.unwrap();
@@ -539,4 +564,213 @@ async fn a_refresher_that_is_gone_releases_its_readers() {
     advance(Duration::from_secs(1)).await;
     world.tasks.shutdown().await;
     assert!(matches!(callers.join_next().await.unwrap().unwrap(), Err(Refused::Gone)));
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_token_returned_in_its_last_second_is_not_taken_for_a_new_one() {
+    let world = World::by_default();
+    world.issuer.says_from_now_on(Answer::Named("one", 600));
+    world.get().await.unwrap();
+    world.pass(600).await;
+    // Told "10" ten and a half seconds before its end, it is over for us before it is for the issuer.
+    for _ in 0..300 {
+        if let Ok(value) = world.get().await {
+            assert!(world.start.elapsed() < Duration::from_secs(603), "`{value}` lives on after its end");
+        }
+        sleep(Duration::from_millis(100)).await;
+    }
+}
+
+#[tokio::test(start_paused = true)]
+async fn one_refusal_after_a_long_outage_is_looked_at_again_soon() {
+    let world = World::by_default();
+    world.issuer.says([Answer::Token(600)]);
+    world.get().await.unwrap();
+    world.issuer.says_from_now_on(busy());
+    world.pass(3_600).await;
+    let before = world.issuer.count();
+    assert!(before > 100, "{before}");
+    world.issuer.says([refused(), Answer::Token(600)]);
+    world.issuer.says_from_now_on(Answer::Token(600));
+    world.pass(21).await;
+    assert_eq!(world.issuer.count(), before + 2, "the confirming try after 5 s");
+    assert_eq!(world.handle.state(), ClientState::Fresh);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_retry_that_brings_the_regular_token_cures_what_was_forced() {
+    let world = World::by_default();
+    world.issuer.says_from_now_on(Answer::Token(7_200));
+    let (_, mut id, _) = world.ask(Ask::default()).await.unwrap();
+    for _ in 0..3 {
+        world.pass(31).await;
+        id = world.report(id).await.unwrap().1;
+    }
+    world.issuer.says([busy()]);
+    world.pass(31).await;
+    assert_eq!(world.report(id).await.unwrap().2, Some(Rejection::RateLimited));
+    world.pass(7_200 / 5 * 4).await;
+    let (_, id, _) = world.ask(Ask::default()).await.unwrap();
+    world.pass(6).await;
+    assert_eq!(world.report(id).await.unwrap().2, Some(Rejection::Replaced));
+}
+
+#[tokio::test(start_paused = true)]
+async fn where_callers_wishes_come_first_reports_are_heard_again_after_a_window() {
+    let world = World::by_default();
+    world.issuer.says_from_now_on(Answer::Token(3_600));
+    let half = Ask { min_validity: Some(Duration::from_secs(1_800)), ..Ask::default() };
+    let (_, mut id, _) = world.ask(half).await.unwrap();
+    for _ in 0..3 {
+        world.pass(31).await;
+        id = world.report(id).await.unwrap().1;
+    }
+    for _ in 0..3 {
+        world.pass(1_801).await;
+        id = world.ask(half).await.unwrap().1;
+    }
+    world.pass(6).await;
+    assert_eq!(world.report(id).await.unwrap().2, Some(Rejection::Replaced));
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_same_token_early_in_its_life_says_nothing_about_later() {
+    let world = World::by_default();
+    world.issuer.says([Answer::Named("one", 3_600), Answer::Named("one", 3_600)]);
+    world.get().await.unwrap();
+    world.pass(60).await;
+    assert!(world.handle.refresh(Instant::now() + Duration::from_secs(30)).await.unwrap());
+    let (snapshot, _) = world.handle.look();
+    assert!(!snapshot.reissues_late);
+    world.pass(2_881).await;
+    assert_eq!(world.get().await.unwrap(), "token-3", "renewed in time, not at the very end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_validity_as_long_as_the_life_is_unattainable_and_makes_no_loop() {
+    let world = World::by_default();
+    *world.issuer.takes.lock().unwrap() = Duration::from_millis(200);
+    world.issuer.says_from_now_on(Answer::Token(3_600));
+    world.get().await.unwrap();
+    let whole = Ask { min_validity: Some(Duration::from_secs(3_600)), ..Ask::default() };
+    for _ in 0..100 {
+        world.pass(10).await;
+        assert!(matches!(world.ask(whole).await, Err(Refused::Unattainable { retry_in: None, .. })));
+    }
+    assert_eq!(world.issuer.count(), 1);
+}
+
+#[tokio::test(start_paused = true)]
+async fn a_spent_budget_is_not_overdrawn_by_retries() {
+    let world = World::new(RefreshPolicy { budget_per_day: Some(5), ..RefreshPolicy::default() });
+    world.issuer.says([Answer::Token(600)]);
+    world.get().await.unwrap();
+    world.issuer.says_from_now_on(busy());
+    world.pass(6 * 3_600).await;
+    assert_eq!(world.issuer.count(), 5);
+    assert_eq!(world.handle.state(), ClientState::Idle);
+    assert_eq!(kind_of(world.get().await.unwrap_err()), FailureKind::Busy);
+    assert_eq!(world.issuer.count(), 6, "on demand");
+}
+
+#[tokio::test(start_paused = true)]
+async fn the_first_caller_after_a_quiet_time_gets_no_old_failure() {
+    let policy = RefreshPolicy { idle_after: Some(Duration::from_secs(600)), ..RefreshPolicy::default() };
+    let world = World::new(policy);
+    world.issuer.says([busy()]);
+    world.get().await.unwrap_err();
+    world.issuer.says_from_now_on(busy());
+    world.pass(3_600).await;
+    let asleep = world.issuer.count();
+    world.pass(3_600).await;
+    assert_eq!(world.issuer.count(), asleep, "nobody asks");
+    world.issuer.says_from_now_on(Answer::Token(600));
+    assert!(world.get().await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn credentials_that_keep_changing_do_not_hammer_the_issuer() {
+    let world = World::by_default();
+    world.issuer.says_from_now_on(refused());
+    world.get().await.unwrap_err();
+    for _ in 0..600 {
+        *world.issuer.revision.lock().unwrap() += 1;
+        world.handle.ring();
+        sleep(Duration::from_millis(100)).await;
+    }
+    assert!((8..=13).contains(&world.issuer.count()), "{} in a minute", world.issuer.count());
+}
+
+#[tokio::test(start_paused = true)]
+async fn followers_are_told_of_a_token_that_ends_while_the_issuer_does_not_answer() {
+    let world = World::by_default();
+    world.issuer.says([Answer::Token(600)]);
+    world.get().await.unwrap();
+    let mut follower = world.handle.follow();
+    let Verdict::Serve(token, _) = follower.current() else { panic!("no token") };
+    *world.issuer.takes.lock().unwrap() = Duration::from_secs(3_600);
+    assert!(follower.changed().await);
+    while matches!(follower.current(), Verdict::Serve(..)) {
+        assert!(follower.changed().await);
+    }
+    let left = token.remaining(world.clock.now());
+    assert!((29..=30).contains(&left.as_secs()), "told when it stopped being handed out, {left:?} before its end");
+}
+
+#[tokio::test(start_paused = true)]
+async fn followers_are_told_of_a_retired_token_at_once() {
+    let world = World::by_default();
+    let (_, id, _) = world.ask(Ask::default()).await.unwrap();
+    world.pass(60).await;
+    *world.issuer.takes.lock().unwrap() = Duration::from_secs(8);
+    let mut follower = world.handle.follow();
+    assert!(matches!(follower.current(), Verdict::Serve(..)));
+    let report = world.report(id);
+    let told = async {
+        let before = Instant::now();
+        assert!(follower.changed().await);
+        (before.elapsed(), matches!(follower.current(), Verdict::Serve(..)))
+    };
+    let (reported, (after, served)) = tokio::join!(report, told);
+    assert_eq!((after, served), (Duration::ZERO, false));
+    assert_eq!(reported.unwrap().2, Some(Rejection::Replaced));
+}
+
+#[tokio::test(start_paused = true)]
+async fn who_waits_long_for_a_turn_at_the_issuer_is_told() {
+    let world = World::by_default();
+    let others = world.gate().acquire_many_owned(4).await.unwrap();
+    let ask = |patience| world.handle.token(Ask::default(), Instant::now() + Duration::from_secs(patience));
+    let refused = ask(60).await.unwrap_err();
+    assert!((10..12).contains(&world.start.elapsed().as_secs()), "{:?}", world.start.elapsed());
+    assert_eq!(kind_of(refused), FailureKind::Busy);
+    let before = Instant::now();
+    assert_eq!(kind_of(ask(60).await.unwrap_err()), FailureKind::Busy);
+    assert_eq!((before.elapsed(), world.issuer.count()), (Duration::ZERO, 0));
+    drop(others);
+    world.pass(1).await;
+    assert!(ask(0).await.is_ok());
+}
+
+#[tokio::test(start_paused = true)]
+async fn new_terms_leave_the_token_and_change_the_schedule() {
+    let world = World::by_default();
+    world.issuer.says_from_now_on(Answer::Token(3_600));
+    assert_eq!(world.get().await.unwrap(), "token-1");
+    let policy = Arc::new(RefreshPolicy { earliest: 0.2, latest: 0.3, ..RefreshPolicy::default() });
+    world.handle.amend(Amendment { policy: Arc::clone(&policy), source: None });
+    world.pass(600).await;
+    assert_eq!((world.get().await.unwrap().as_str(), world.issuer.count()), ("token-1", 1));
+    world.pass(500).await;
+    assert_eq!(world.get().await.unwrap(), "token-2");
+    let other = Arc::new(Issuer::default());
+    other.says_from_now_on(Answer::Fail(Failure::new(FailureKind::Refused, "other")));
+    world.issuer.says_from_now_on(refused());
+    world.pass(1_100).await;
+    assert_eq!(world.handle.state(), ClientState::Degraded);
+    other.says([Answer::Token(3_600)]);
+    let source: Arc<dyn TokenSource> = Arc::<Issuer>::clone(&other);
+    world.handle.amend(Amendment { policy, source: Some(source) });
+    world.pass(6).await;
+    assert_eq!((other.count(), world.handle.state()), (1, ClientState::Fresh));
 }

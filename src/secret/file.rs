@@ -5,7 +5,12 @@ use std::{
     hash::{DefaultHasher, Hash as _, Hasher as _},
     io::{self, Read as _},
     os::unix::fs::{MetadataExt as _, OpenOptionsExt as _},
-    path::Path,
+    path::{Path, PathBuf},
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::Duration,
 };
 
 use nix::fcntl::OFlag;
@@ -14,25 +19,92 @@ use zeroize::Zeroizing;
 use super::{SecretError, usable};
 use crate::sensitive::Sensitive;
 
-/// Reads the secret that the file holds now; one line ending at its end is not part of it.
+/// A file with a secret in it.
 ///
-/// # Errors
-/// [`SecretError`] naming the path and the remedy: not there, not readable, not a regular file, larger than
-/// 64 KiB, or not one non-empty line of UTF-8.
-pub(super) async fn read(path: &Path) -> Result<Sensitive, SecretError> {
-    let owned = path.to_owned();
-    // One trip to the blocking pool with the plain file API: the runtime's own file type keeps a copy of what
-    // it reads in a buffer that nobody wipes.
-    match tokio::task::spawn_blocking(move || read_now(&owned)).await {
-        Ok(outcome) => outcome,
-        Err(_) => Err(wrong(path, "reading was interrupted; it is tried again")),
+/// Touching a file can block for ever (a network file system whose server is gone). So it is done on threads that are
+/// there to block, with a limit on how long it is waited for, and never again while an earlier touch has not ended: a
+/// dead file system costs each client one thread, not one for each try.
+#[derive(Clone, Debug)]
+pub struct SecretFile(Arc<Inner>);
+
+#[derive(Debug)]
+struct Inner {
+    path: Box<Path>,
+    busy: AtomicBool,
+}
+
+impl SecretFile {
+    /// The secret in the file at this path.
+    #[must_use]
+    pub fn at(path: &Path) -> Self {
+        Self(Arc::new(Inner { path: path.into(), busy: AtomicBool::new(false) }))
+    }
+
+    /// Where it is.
+    #[must_use]
+    pub fn path(&self) -> &Path {
+        &self.0.path
+    }
+
+    /// Reads the secret that the file holds now; one line ending at its end is not part of it.
+    ///
+    /// # Errors
+    /// [`SecretError`] naming the path and the remedy: not there, not readable, not a regular file, larger than
+    /// 64 KiB, not one non-empty line of UTF-8, or on a file system that does not answer.
+    pub(super) async fn read(&self) -> Result<Sensitive, SecretError> {
+        let Some(touch) = Touch::begin(&self.0) else {
+            return Err(wrong(self.path(), "its file system does not answer; mend it, or move the secret"));
+        };
+        // One trip to the blocking pool with the plain file API: the runtime's own file type keeps a copy of what it
+        // reads in a buffer that nobody wipes.
+        match tokio::task::spawn_blocking(move || read_now(&touch.0.path)).await {
+            Ok(outcome) => outcome,
+            Err(_) => Err(wrong(self.path(), "reading was interrupted; it is tried again")),
+        }
+    }
+
+    /// A number that changes whenever the file is replaced, written, appears, disappears or changes its permissions;
+    /// `None` if its file system does not answer.
+    ///
+    /// Made of metadata only: the file is not opened, so looking costs no access to the secret.
+    pub(super) async fn revision(&self) -> Option<u64> {
+        let touch = Touch::begin(&self.0)?;
+        let look = tokio::task::spawn_blocking(move || revision_now(&touch.0.path));
+        tokio::time::timeout(LOOK, look).await.ok()?.ok()
     }
 }
 
-/// A number that changes whenever the file is replaced, written, appears, disappears or changes its permissions.
-///
-/// Made of metadata only: the file is not opened, so looking costs no access to the secret.
-pub(super) fn revision(path: &Path) -> u64 {
+impl From<PathBuf> for SecretFile {
+    fn from(path: PathBuf) -> Self {
+        Self::at(&path)
+    }
+}
+
+impl PartialEq for SecretFile {
+    fn eq(&self, other: &Self) -> bool {
+        self.0.path == other.0.path
+    }
+}
+
+impl Eq for SecretFile {}
+
+/// The file being touched, at most once at a time. Ends with the thread that does it, not with who waits for that.
+struct Touch(Arc<Inner>);
+
+impl Touch {
+    fn begin(file: &Arc<Inner>) -> Option<Self> {
+        let free = file.busy.compare_exchange(false, true, Ordering::Acquire, Ordering::Relaxed).is_ok();
+        free.then(|| Self(Arc::clone(file)))
+    }
+}
+
+impl Drop for Touch {
+    fn drop(&mut self) {
+        self.0.busy.store(false, Ordering::Release);
+    }
+}
+
+fn revision_now(path: &Path) -> u64 {
     let Ok(found) = std::fs::metadata(path) else { return ABSENT };
     let mut hasher = DefaultHasher::new();
     (found.dev(), found.ino(), found.size()).hash(&mut hasher);
@@ -92,6 +164,8 @@ fn wrong(path: &Path, problem: &str) -> SecretError {
     SecretError::new(format!("secret file {}: {problem}", path.display()))
 }
 
+/// How long a look at the file's metadata may take.
+const LOOK: Duration = Duration::from_secs(2);
 /// More than any client secret, and less than would hurt.
 const LIMIT: usize = 64 * 1024;
 /// The revision of a file that is not there. Even, unlike that of any file.
@@ -99,7 +173,7 @@ const ABSENT: u64 = 0;
 
 #[cfg(test)]
 mod tests {
-    use std::{fs, os::unix::fs::PermissionsExt as _, path::PathBuf, time::Duration};
+    use std::{fs, os::unix::fs::PermissionsExt as _};
 
     use super::*;
 
@@ -111,6 +185,10 @@ mod tests {
         let path = dir.path().join("secret");
         fs::write(&path, content).unwrap();
         path
+    }
+
+    async fn read(path: &Path) -> Result<Sensitive, SecretError> {
+        SecretFile::at(path).read().await
     }
 
     async fn refusal(path: &Path) -> String {
@@ -175,14 +253,26 @@ mod tests {
         assert!(refusal(&dir.path().join("gone")).await.contains("does not exist; write the client secret to it"));
     }
 
+    #[tokio::test]
+    async fn a_file_that_is_being_touched_is_not_touched_again() {
+        let dir = dir();
+        let file = SecretFile::at(&file(&dir, b"hunter2"));
+        let hung = Touch::begin(&file.0).unwrap();
+        assert!(file.read().await.unwrap_err().to_string().contains("file system does not answer"));
+        assert_eq!(file.revision().await, None);
+        drop(hung);
+        assert_eq!(file.read().await, Ok(Sensitive::new("hunter2")));
+        assert_eq!(file.revision().await, Some(revision_now(file.path())));
+    }
+
     #[test]
     fn every_kind_of_change_changes_the_revision() {
         let dir = dir();
         let path = dir.path().join("secret");
-        let mut seen = vec![revision(&path)];
+        let mut seen = vec![revision_now(&path)];
         let mut look = |what: &str| {
-            let now = revision(&path);
-            assert_eq!(now, revision(&path), "reading it changes nothing");
+            let now = revision_now(&path);
+            assert_eq!(now, revision_now(&path), "reading it changes nothing");
             assert_ne!(seen.last(), Some(&now), "{what}");
             seen.push(now);
         };
@@ -197,6 +287,6 @@ mod tests {
         look("replaced");
         fs::remove_file(&path).unwrap();
         look("disappeared");
-        assert_eq!(revision(&path), ABSENT);
+        assert_eq!(revision_now(&path), ABSENT);
     }
 }

@@ -3,8 +3,9 @@
 mod env;
 mod file;
 
-use std::{fmt, path::Path};
+use std::fmt;
 
+pub use self::file::SecretFile;
 use crate::sensitive::Sensitive;
 
 /// Where one secret is read from.
@@ -15,7 +16,7 @@ pub enum SecretSource {
     /// Held in memory, for the issuer that `bearerd dev` embeds: its secret is drawn at start and is nowhere else.
     Drawn(Sensitive),
     /// A file; one line ending at its end is not part of the secret.
-    File(Box<Path>),
+    File(SecretFile),
 }
 
 impl SecretSource {
@@ -27,16 +28,16 @@ impl SecretSource {
         match self {
             Self::Drawn(secret) => Ok(secret.clone()),
             Self::Env(name) => env::read(name),
-            Self::File(path) => file::read(path).await,
+            Self::File(file) => file.read().await,
         }
     }
 
-    /// A number that changes when the secret may have changed. Does not read the secret.
-    #[must_use]
-    pub fn revision(&self) -> u64 {
+    /// A number that changes when the secret may have changed; `None` if that cannot be told within two seconds. Does
+    /// not read the secret.
+    pub async fn revision(&self) -> Option<u64> {
         match self {
-            Self::Drawn(_) | Self::Env(_) => 0,
-            Self::File(path) => file::revision(path),
+            Self::Drawn(_) | Self::Env(_) => Some(0),
+            Self::File(file) => file.revision().await,
         }
     }
 }

@@ -87,6 +87,7 @@ impl Admin for Session {
         self.administer("`Admin.Reload`")?;
         let (answer, outcome) = oneshot::channel();
         self.shared.reloads.send(answer).await.map_err(|_| Refusal::Draining)?;
+        // The answer is dropped unsent when the daemon drains.
         let reloaded = outcome.await.map_err(|_| Refusal::Draining)?;
         Ok(Response::new(v1::ReloadResponse {
             applied: reloaded.problems.is_empty(),

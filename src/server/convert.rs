@@ -10,7 +10,7 @@ use crate::{
 };
 
 /// A token as it is handed out.
-pub(super) fn token(name: &ClientName, token: &AccessToken, headers: &[RequestHeader]) -> v1::Token {
+pub(super) fn token(name: &ClientName, token: &AccessToken, headers: &[RequestHeader], now: Moment) -> v1::Token {
     let value = token.value.expose();
     let mut authorization = String::with_capacity(token.token_type.len() + 1 + value.len());
     authorization.push_str(&token.token_type);
@@ -23,7 +23,7 @@ pub(super) fn token(name: &ClientName, token: &AccessToken, headers: &[RequestHe
         authorization,
         id: token.id.to_string(),
         issued_at: Some(timestamp(token.sent.wall)),
-        expires_at: Some(timestamp(token.sent.wall + token.lifetime)),
+        expires_at: Some(timestamp(token.expires_at_wall(now))),
         scope: token.scope.clone().into_string(),
         headers: headers.iter().map(header).collect(),
     }
@@ -65,10 +65,10 @@ pub(super) fn status(status: &Status<'_>, now: Moment) -> v1::ClientStatus {
         state: state(snapshot.state(status.spoiled, now)).into(),
         token_id: token.map(|token| token.id.to_string()).unwrap_or_default(),
         issued_at: token.map(|token| timestamp(token.sent.wall)),
-        expires_at: token.map(|token| timestamp(token.sent.wall + token.lifetime)),
+        expires_at: token.map(|token| timestamp(token.expires_at_wall(now))),
         next_attempt_at: snapshot
             .next_attempt_at
-            .filter(|_| !snapshot.idle)
+            .filter(|_| snapshot.quiet.is_none())
             .map(|at| timestamp(now.wall_at(at.max(now.boot)))),
         consecutive_failures: snapshot.consecutive_failures,
         last_failure: snapshot.failure.as_ref().map(|record| v1::LastFailure {

@@ -22,7 +22,7 @@ impl TokenBroker for Session {
         let request = request.into_inner();
         let ask = ask(&request)?;
         let mut phase = self.shared.phase.clone();
-        let mut retries = 0;
+        let mut anew = 0;
         loop {
             let client = self.grant(&request.client)?;
             let asked = client.handle().token(ask, deadline);
@@ -32,14 +32,19 @@ impl TokenBroker for Session {
                 () = super::drained(&mut phase) => return Err(Refusal::Draining.into()),
             };
             match outcome {
+                // While it waited, a reload may have taken the client from this caller: it is asked again.
+                Ok(given) if given.waited && anew < SUCCESSORS && !self.shared.registry.is_current(&client) => {
+                    anew += 1;
+                }
                 Ok(given) => {
                     let entry = client.entry();
-                    let token = convert::token(&entry.name, &given.token, &entry.request_headers);
+                    let now = self.shared.clock.now();
+                    let token = convert::token(&entry.name, &given.token, &entry.request_headers, now);
                     let rejection = convert::rejection(given.rejection).into();
                     return Ok(Response::new(v1::GetTokenResponse { token: Some(token), rejection }));
                 }
                 // The client was replaced by a reload while the caller waited: its successor answers.
-                Err(Refused::Gone) if retries < SUCCESSORS => retries += 1,
+                Err(Refused::Gone) if anew < SUCCESSORS => anew += 1,
                 Err(refused) => {
                     let now = self.shared.clock.now();
                     return Err(Refusal::NoToken { client: request.client.into(), refused, now }.into());

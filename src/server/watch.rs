@@ -13,9 +13,10 @@ use super::{
 };
 use crate::{
     access::Caller,
+    moment::{BootTime, Moment},
     pb::v1::{self, watch_token_response::State},
     refresh::{Authorized, handle::Follower},
-    token::{AccessToken, RequestHeader, Verdict},
+    token::{AccessToken, Refused, RequestHeader, Verdict},
 };
 
 /// A stream of states. Each poll looks at what is current, so a slow reader never sees an old one.
@@ -53,7 +54,8 @@ struct Watcher {
 #[derive(PartialEq)]
 enum Seen {
     Token(Arc<AccessToken>, Arc<[RequestHeader]>),
-    Unavailable(Told),
+    /// The reason, when it was found, and when the issuer is asked next.
+    Unavailable(&'static str, Option<Moment>, Option<BootTime>),
 }
 
 impl Watcher {
@@ -100,16 +102,20 @@ impl Watcher {
         let (seen, state) = match self.follower.current() {
             Verdict::Serve(token, _) => {
                 let entry = self.granted.entry();
-                let state = State::Token(convert::token(&entry.name, &token, &entry.request_headers));
+                let now = self.shared.clock.now();
+                let state = State::Token(convert::token(&entry.name, &token, &entry.request_headers, now));
                 (Seen::Token(token, Arc::clone(&entry.request_headers)), state)
             }
             Verdict::Refuse(refused) => {
                 let now = self.shared.clock.now();
+                let (found, next) = match &refused {
+                    Refused::Failing { record, next_attempt_at } => (Some(record.at), *next_attempt_at),
+                    _ => (None, None),
+                };
                 let client = self.granted.entry().name.as_str().into();
                 let told = Refusal::NoToken { client, refused, now }.told();
-                let next = told.retry_in.map(|wait| convert::timestamp(now.wall + wait));
-                let state = unavailable(&told, next);
-                (Seen::Unavailable(Told { retry_in: None, text: String::new(), ..told }), state)
+                let at = told.retry_in.map(|wait| convert::timestamp(now.wall + wait));
+                (Seen::Unavailable(told.reason, found, next), unavailable(&told, at))
             }
             Verdict::Report(_) | Verdict::Wait(_) => {
                 let told = Told {
@@ -118,8 +124,7 @@ impl Watcher {
                     text: format!("a token for `{}` is on its way", self.granted.entry().name),
                     retry_in: None,
                 };
-                let state = unavailable(&told, None);
-                (Seen::Unavailable(told), state)
+                (Seen::Unavailable(PENDING, None, None), unavailable(&told, None))
             }
         };
         let fresh = self.told.as_ref() != Some(&seen);

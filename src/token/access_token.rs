@@ -1,6 +1,11 @@
 //! A token: as the issuer gave it, and as the broker serves it.
 
-use std::{borrow::Cow, fmt, str::FromStr, time::Duration};
+use std::{
+    borrow::Cow,
+    fmt,
+    str::FromStr,
+    time::{Duration, SystemTime},
+};
 
 use crate::{
     moment::{BootTime, Moment},
@@ -76,7 +81,7 @@ impl fmt::Display for BadTokenId {
 impl std::error::Error for BadTokenId {}
 
 /// A token as the broker serves it: stamped by the refresher, immutable, shared.
-#[derive(Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub struct AccessToken {
     /// Tells it from other tokens.
     pub id: TokenId,
@@ -93,24 +98,43 @@ pub struct AccessToken {
     pub sent: Moment,
     /// How long it lives from `sent`.
     pub lifetime: Duration,
+    /// The end of its life on the boot-time clock: `lifetime` after `sent`, or earlier ([`AccessToken::aged`]).
+    pub ends: BootTime,
 }
 
 impl AccessToken {
-    /// The end of its life on the boot-time clock.
-    #[must_use]
-    pub fn expires_at(&self) -> BootTime {
-        self.sent.boot.plus(self.lifetime)
-    }
-
     /// How long it is still valid: the shorter of what the two clocks say, zero when it has expired.
     ///
     /// The boot-time clock alone would miss a pause that it does not count; the wall clock alone would be
     /// fooled by being set back.
     #[must_use]
     pub fn remaining(&self, now: Moment) -> Duration {
-        let by_boot = self.expires_at().since(now.boot);
+        let by_boot = self.ends.since(now.boot);
         let by_wall = (self.sent.wall + self.lifetime).duration_since(now.wall).unwrap_or_default();
         by_boot.min(by_wall)
+    }
+
+    /// The end of its life as the wall clock will show it, for people and for programs that look at nothing else.
+    ///
+    /// Earlier than what the issuer said when the wall clock was set back since: by that clock, as it is now, the token
+    /// ends earlier.
+    #[must_use]
+    pub fn expires_at_wall(&self, now: Moment) -> SystemTime {
+        let said = self.sent.wall + self.lifetime;
+        let by_boot = now.wall_at(self.ends);
+        // The clocks drift apart by less than this in the life of any token; a time that trembles would look like news.
+        if by_boot + DRIFT < said { by_boot } else { said }
+    }
+
+    /// The same token, older by what the wall clock has gained on the boot-time clock; `None` if it has not.
+    ///
+    /// A machine that was paused without counting it shows that in its wall clock alone, until somebody sets that
+    /// back. What has been seen once is kept, so that the token does not come back to life then.
+    #[must_use]
+    pub fn aged(&self, now: Moment) -> Option<Self> {
+        let left = self.remaining(now);
+        let gained = self.ends.since(now.boot).saturating_sub(left);
+        (gained >= DRIFT).then(|| Self { ends: now.boot.plus(left), ..self.clone() })
     }
 
     /// How old it is.
@@ -120,10 +144,11 @@ impl AccessToken {
     }
 }
 
+/// A clock was set if the two have moved against each other by more than this.
+const DRIFT: Duration = Duration::from_secs(2);
+
 #[cfg(test)]
 mod tests {
-    use std::time::SystemTime;
-
     use super::*;
 
     #[test]
@@ -150,11 +175,22 @@ mod tests {
             scope: "".into(),
             sent: at(100, 1_000),
             lifetime: Duration::from_secs(60),
+            ends: BootTime::after_boot(Duration::from_secs(160)),
         };
         assert_eq!(token.remaining(at(110, 1_010)), Duration::from_secs(50));
         assert_eq!(token.remaining(at(110, 1_055)), Duration::from_secs(5), "paused without boot time");
         assert_eq!(token.remaining(at(110, 500)), Duration::from_secs(50), "wall clock set back");
         assert_eq!(token.remaining(at(160, 1_010)), Duration::ZERO, "expired by boot time");
         assert_eq!(token.remaining(at(110, 9_999)), Duration::ZERO, "expired by wall time");
+        assert!(token.aged(at(110, 1_011)).is_none(), "drift");
+        let aged = token.aged(at(110, 1_040)).unwrap();
+        assert_eq!(aged.remaining(at(110, 1_040)), Duration::from_secs(20));
+        assert_eq!(aged.remaining(at(110, 500)), Duration::from_secs(20), "wall clock set back after a pause");
+        assert!(aged.aged(at(110, 1_040)).is_none(), "once");
+        let ends = |boot, wall| token.expires_at_wall(at(boot, wall)).duration_since(SystemTime::UNIX_EPOCH).unwrap();
+        assert_eq!(ends(110, 1_010).as_secs(), 1_060);
+        assert_eq!(ends(110, 1_011).as_secs(), 1_060, "drift");
+        assert_eq!(ends(110, 500).as_secs(), 550, "wall clock set back");
+        assert_eq!(ends(110, 1_055).as_secs(), 1_060, "wall clock set forward");
     }
 }

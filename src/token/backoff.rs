@@ -7,10 +7,13 @@ use super::{Failure, FailureKind, RefreshPolicy, policy::FLOOR};
 /// What the wait depends on beside the failure itself.
 #[derive(Clone, Copy, Debug)]
 pub struct Situation {
-    /// Failed attempts in a row, this one included; from 1.
+    /// Failures of this sort (passing, or refusals) since the last success, this one included; from 1.
+    ///
+    /// Counted apart, so that a stray refusal after a long outage is looked at again soon; both start anew only with
+    /// a success, so that an issuer which alternates between them is not hammered.
     pub failures: u32,
-    /// There is a token that can still be handed out.
-    pub usable_token: bool,
+    /// How long the present token can still be handed out; `None`: there is none.
+    pub usable_for: Option<Duration>,
     /// The credentials have worked since the client was started.
     pub worked_before: bool,
     /// Uniform in [0, 1): the one random draw of this wait.
@@ -21,9 +24,10 @@ impl RefreshPolicy {
     /// The wait before the next attempt.
     ///
     /// Passing failures: full jitter (uniform between nothing and the bound), the bound 1 s doubled with each
-    /// failure up to the cap. Refusals: one confirming try after 5 s if the credentials worked before, then
-    /// 30 s doubled up to the cap, plus up to a tenth. In both cases the issuer's `Retry-After` is respected
-    /// (capped) if it is later, and 429 without one means at least a minute.
+    /// failure up to the cap; a wait that outlasts the token ends as soon after it as one that began without.
+    /// Refusals: one confirming try after 5 s if the credentials worked before, then 30 s doubled, plus up to a
+    /// tenth, up to the cap. In both cases the issuer's `Retry-After` is respected (capped) if it is later, and 429
+    /// without one means at least a minute.
     #[must_use]
     pub fn wait_after(&self, failure: &Failure, situation: &Situation) -> Duration {
         let own = if failure.kind.needs_a_person() {
@@ -35,9 +39,13 @@ impl RefreshPolicy {
     }
 
     fn wait_after_passing(&self, situation: &Situation) -> Duration {
-        let cap = if situation.usable_token { self.retry_cap } else { self.retry_cap_without_token };
-        let bound = doubled(FIRST_RETRY, situation.failures).min(cap);
-        bound.mul_f64(situation.sample).max(LEAST_RETRY)
+        let bound = doubled(FIRST_RETRY, situation.failures);
+        let without = bound.min(self.retry_cap_without_token).mul_f64(situation.sample);
+        let wait = match situation.usable_for {
+            None => without,
+            Some(left) => bound.min(self.retry_cap).mul_f64(situation.sample).min(left.saturating_add(without)),
+        };
+        wait.max(LEAST_RETRY)
     }
 
     fn wait_after_refusal(&self, kind: FailureKind, situation: &Situation) -> Duration {
@@ -49,7 +57,7 @@ impl RefreshPolicy {
         }
         let step = situation.failures.saturating_sub(u32::from(confirm));
         let bound = doubled(FIRST_AFTER_REFUSAL, step).min(self.refused_cap);
-        bound + bound.mul_f64(0.1 * situation.sample)
+        (bound + bound.mul_f64(0.1 * situation.sample)).min(self.refused_cap)
     }
 
     fn wait_asked_for(&self, failure: &Failure) -> Duration {
@@ -84,8 +92,9 @@ mod tests {
     use super::*;
 
     fn after(failure: &Failure, failures: u32, usable_token: bool, worked_before: bool, sample: f64) -> f64 {
+        let usable_for = usable_token.then_some(Duration::from_secs(3_600));
         RefreshPolicy::default()
-            .wait_after(failure, &Situation { failures, usable_token, worked_before, sample })
+            .wait_after(failure, &Situation { failures, usable_for, worked_before, sample })
             .as_secs_f64()
     }
 
@@ -110,7 +119,21 @@ mod tests {
         assert_eq!(waits(true), [5.0, 30.0, 60.0, 120.0, 240.0, 480.0, 900.0, 900.0]);
         assert_eq!(waits(false), [30.0, 60.0, 120.0, 240.0, 480.0, 900.0, 900.0, 900.0]);
         assert_eq!(after(&failure(FailureKind::Misconfigured), 1, true, true, 0.0), 30.0);
-        assert_eq!(after(&refused, 8, false, true, 1.0), 990.0);
+        assert_eq!(after(&refused, 3, false, true, 1.0), 66.0);
+        assert_eq!(after(&refused, 8, false, true, 1.0), 900.0, "the cap holds with its jitter");
+    }
+
+    #[test]
+    fn a_wait_does_not_outlast_the_token_by_more_than_one_without_it() {
+        let wait = |left, sample| {
+            let situation =
+                Situation { failures: 9, usable_for: Some(Duration::from_secs(left)), worked_before: true, sample };
+            RefreshPolicy::default().wait_after(&failure(FailureKind::Busy), &situation).as_secs_f64()
+        };
+        assert_eq!(wait(100, 1.0), 60.0);
+        assert_eq!(wait(1, 1.0), 16.0);
+        assert_eq!(wait(1, 0.5), 8.5);
+        assert_eq!(wait(50, 0.5), 30.0);
     }
 
     #[test]
@@ -135,7 +158,7 @@ mod tests {
             ];
             let failure = failure(kinds[kind]).retry_after(asked.map(Duration::from_secs));
             let wait = after(&failure, failures, usable, worked, sample);
-            prop_assert!((0.1..=990.0).contains(&wait));
+            prop_assert!((0.1..=900.0).contains(&wait));
         }
     }
 }

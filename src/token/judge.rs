@@ -104,7 +104,7 @@ impl Snapshot {
         {
             return Verdict::Refuse(refused);
         }
-        if let Some(record) = &self.failure {
+        if let Some(record) = self.failure.as_ref().filter(|_| !self.starts_again(now)) {
             let refused = Refused::Failing { record: Arc::clone(record), next_attempt_at: self.next_attempt_at };
             return Verdict::Refuse(refused);
         }
@@ -137,6 +137,12 @@ impl Snapshot {
             return Report::Says(Some(Rejection::RateLimited));
         }
         Report::Retire(token.generation)
+    }
+
+    /// Whether an attempt follows from somebody's asking: nobody asked for so long that the last failure says nothing
+    /// about now, and its rest is over.
+    fn starts_again(&self, now: Moment) -> bool {
+        self.quiet.is_some() && self.next_attempt_at.is_none_or(|at| at <= now.boot)
     }
 
     /// Whether waiting for a new token cannot give what is wanted.

@@ -3,7 +3,10 @@
 use std::time::Duration;
 
 use super::{AccessToken, Failure, FailureKind, Issued, RefreshPolicy};
-use crate::moment::{BootTime, Moment};
+use crate::{
+    moment::{BootTime, Moment},
+    sensitive::Sensitive,
+};
 
 /// How long a token is taken to live, and what is odd about it.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -34,6 +37,31 @@ impl RefreshPolicy {
             Some(length) if length < SHORT => Ok(Lifetime { length, warning: Some(short(length)) }),
             Some(length) => Ok(Lifetime { length, warning: None }),
             None => Ok(Lifetime { length: self.assumed_lifetime, warning: Some(self.assumed()) }),
+        }
+    }
+
+    /// The lifetime of a token that was issued before and is now returned again.
+    ///
+    /// Its first answer said when it ends, and a repetition does not move that end: an issuer that counts whole
+    /// seconds down to nothing, or one that repeats an old answer, would otherwise make a dead token look alive. Once
+    /// that end has passed, an issuer that explicitly tells a further lifetime is believed.
+    ///
+    /// # Errors
+    /// The token has expired.
+    pub fn lifetime_of_repeat(&self, issued: &Issued, known: &Known, sent: BootTime) -> Result<Lifetime, Failure> {
+        let told = issued.expires_in.or(issued.jwt_lifetime).is_some();
+        let left = known.ends.since(sent);
+        match (known.told, told) {
+            (true, false) if left.is_zero() => Err(Failure::new(
+                FailureKind::Malformed,
+                "the issuer returned the token that has just expired; it is asked again",
+            )),
+            (true, false) => Ok(Lifetime { length: left, warning: None }),
+            (true, true) if !left.is_zero() => {
+                let life = self.lifetime_of(issued)?;
+                Ok(Lifetime { length: life.length.min(left), ..life })
+            }
+            _ => self.lifetime_of(issued),
         }
     }
 
@@ -73,9 +101,26 @@ impl RefreshPolicy {
 /// brought the same one again, just after. `sample` is uniform in [0, 1).
 #[must_use]
 pub fn late_refresh_at(token: &AccessToken, now: Moment, sample: f64) -> BootTime {
-    let end = token.expires_at();
+    let end = token.ends;
     let before_end = end.minus(BEFORE_END);
     if now.boot < before_end { before_end } else { end.plus(AFTER_END.mul_f64(sample)) }
+}
+
+/// What is remembered of a client's newest token, even when it has expired and been let go.
+#[derive(Clone, Debug)]
+pub struct Known {
+    /// The token.
+    pub value: Sensitive,
+    /// The serial in its id.
+    pub serial: u64,
+    /// When the request was sent that first brought it.
+    pub sent: BootTime,
+    /// How long it lived from then on.
+    pub lifetime: Duration,
+    /// When it ends.
+    pub ends: BootTime,
+    /// Whether the issuer said so. Otherwise its life was assumed, and is assumed anew with each answer.
+    pub told: bool,
 }
 
 /// What a successful request brought, compared with the token before.
@@ -85,20 +130,25 @@ pub enum Progress {
     New,
     /// The same token again.
     Same,
+    /// The same token again, so early in its life that this says nothing about later.
+    SameEarly,
     /// Another token, asked for well after the first, that dies at the same time. Once, that may be chance.
     SameEnd,
 }
 
-/// Compares two tokens of one client.
-#[must_use]
-pub fn progress(old: &AccessToken, new: &AccessToken) -> Progress {
-    let (before, after) = (old.expires_at(), new.expires_at());
-    let moved = after.since(before).max(before.since(after));
-    let apart = new.sent.boot.since(old.sent.boot);
-    match () {
-        () if old.value == new.value => Progress::Same,
-        () if moved < PROGRESS && apart >= 2 * PROGRESS => Progress::SameEnd,
-        () => Progress::New,
+impl RefreshPolicy {
+    /// Compares a token with the one before it.
+    #[must_use]
+    pub fn progress(&self, old: &Known, new: &AccessToken) -> Progress {
+        let (before, after) = (old.ends, new.ends);
+        let moved = after.since(before).max(before.since(after));
+        let apart = new.sent.boot.since(old.sent);
+        match () {
+            () if old.value == new.value && apart < old.lifetime.mul_f64(self.earliest) => Progress::SameEarly,
+            () if old.value == new.value => Progress::Same,
+            () if moved < PROGRESS && apart >= 2 * PROGRESS => Progress::SameEnd,
+            () => Progress::New,
+        }
     }
 }
 
@@ -136,7 +186,7 @@ pub(crate) mod tests {
     use proptest::prelude::*;
 
     use super::*;
-    use crate::{sensitive::Sensitive, token::TokenId};
+    use crate::token::TokenId;
 
     pub(crate) fn moment(boot: u64) -> Moment {
         Moment {
@@ -167,6 +217,7 @@ pub(crate) mod tests {
             scope: "".into(),
             sent: moment(sent),
             lifetime: Duration::from_secs(lifetime),
+            ends: moment(sent + lifetime).boot,
         }
     }
 
@@ -230,16 +281,40 @@ pub(crate) mod tests {
         assert_eq!(after.since(moment(1_600).boot), Duration::from_millis(500));
     }
 
+    /// A token `a` of 600 s, first brought by a request sent at 1000.
+    fn known(told: bool) -> Known {
+        let (sent, lifetime) = (moment(1_000).boot, Duration::from_secs(600));
+        Known { value: Sensitive::new("a"), serial: 1, sent, lifetime, ends: sent.plus(lifetime), told }
+    }
+
     #[test]
     fn progress_is_a_new_token_with_a_new_end() {
-        let named = |name: &str, sent, lifetime| AccessToken { value: Sensitive::new(name), ..token(sent, lifetime) };
-        let old = named("a", 1_000, 600);
-        let after = |name, sent, lifetime| progress(&old, &named(name, sent, lifetime));
+        let after = |name: &str, sent, lifetime| {
+            let new = AccessToken { value: Sensitive::new(name), ..token(sent, lifetime) };
+            RefreshPolicy::default().progress(&known(true), &new)
+        };
         assert_eq!(after("a", 1_450, 150), Progress::Same, "with what is left of its life");
+        assert_eq!(after("a", 1_060, 540), Progress::SameEarly, "a cache in front of the issuer may do that");
         assert_eq!(after("b", 1_450, 152), Progress::SameEnd);
         assert_eq!(after("b", 1_450, 600), Progress::New);
         assert_eq!(after("b", 1_450, 60), Progress::New, "the issuer shortened its lifetimes");
         assert_eq!(after("b", 1_004, 600), Progress::New, "two requests in a row say nothing");
+    }
+
+    #[test]
+    fn a_repeated_token_ends_when_it_was_first_said_to_end() {
+        let policy = RefreshPolicy::default();
+        let life = |told: bool, expires_in, sent| {
+            let life = policy.lifetime_of_repeat(&issued("a", expires_in), &known(told), moment(sent).boot);
+            life.map(|life| life.length.as_secs()).map_err(|failure| failure.kind)
+        };
+        assert_eq!(life(true, Some(150), 1_450), Ok(150));
+        assert_eq!(life(true, Some(140), 1_450), Ok(140), "earlier is believed");
+        assert_eq!(life(true, Some(600), 1_450), Ok(150), "an old answer repeated");
+        assert_eq!(life(true, None, 1_590), Ok(10), "`expires_in: 0` is no lifetime to assume");
+        assert_eq!(life(true, None, 1_600), Err(FailureKind::Malformed));
+        assert_eq!(life(true, Some(600), 1_600), Ok(600), "the issuer says that it lives on");
+        assert_eq!(life(false, None, 1_450), Ok(300), "never told, assumed again");
     }
 
     proptest! {
@@ -248,7 +323,7 @@ pub(crate) mod tests {
                 sample in 0.0..1.0_f64) {
             let token = token(50, lifetime);
             let at = RefreshPolicy::default().refresh_at(&token, hint.map(Duration::from_secs), sample);
-            prop_assert!(at < token.expires_at());
+            prop_assert!(at < token.ends);
             prop_assert!(at >= token.sent.boot);
         }
 

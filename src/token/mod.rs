@@ -19,5 +19,5 @@ pub use name::ClientName;
 pub use policy::RefreshPolicy;
 pub use request_header::{HeaderValueRule, RequestHeader};
 pub use schedule::{Asked, Cause, Step};
-pub use snapshot::{ClientState, FailureRecord, Snapshot};
+pub use snapshot::{ClientState, FailureRecord, Quiet, Snapshot};
 pub use source::TokenSource;

@@ -2,7 +2,11 @@
 
 use std::time::Duration;
 
-use super::{AccessToken, RefreshPolicy, Snapshot, policy::FLOOR, snapshot::until_tomorrow};
+use super::{
+    AccessToken, FailureRecord, RefreshPolicy, Snapshot,
+    policy::FLOOR,
+    snapshot::{Quiet, until_tomorrow},
+};
 use crate::moment::{BootTime, Moment};
 
 /// What the readers of a client want, as the refresher sees it.
@@ -44,8 +48,8 @@ pub enum Step {
     Sleep {
         /// When to look again.
         until: Option<BootTime>,
-        /// Nobody asks, so nothing is planned.
-        idle: bool,
+        /// Why nothing is planned, if nothing is.
+        quiet: Option<Quiet>,
     },
 }
 
@@ -53,18 +57,13 @@ impl RefreshPolicy {
     /// Decides what to do next. `settled` is when the last successful request ended, if there was one.
     #[must_use]
     pub fn next_step(&self, snapshot: &Snapshot, asked: &Asked, settled: Option<BootTime>, now: Moment) -> Step {
-        let wanted = self.wanted(snapshot, asked, settled, now);
-        match wanted {
-            Some((cause, at)) if at <= now.boot => Step::Attempt(cause),
-            wanted => {
-                let planned = wanted.map(|(_, at)| at);
-                let until = [planned, change_at(snapshot, asked, now), self.budget_returns(snapshot, now)]
-                    .into_iter()
-                    .flatten()
-                    .min();
-                Step::Sleep { until, idle: wanted.is_none() }
-            }
-        }
+        let planned = match self.wanted(snapshot, asked, settled, now) {
+            Ok((cause, at)) if at <= now.boot => return Step::Attempt(cause),
+            planned => planned,
+        };
+        let at = planned.ok().map(|(_, at)| at);
+        let until = [at, change_at(snapshot, asked, now), self.budget_returns(snapshot, now)];
+        Step::Sleep { until: until.into_iter().flatten().min(), quiet: planned.err() }
     }
 
     /// The next attempt and when it may be made.
@@ -74,34 +73,43 @@ impl RefreshPolicy {
         asked: &Asked,
         settled: Option<BootTime>,
         now: Moment,
-    ) -> Option<(Cause, BootTime)> {
+    ) -> Result<(Cause, BootTime), Quiet> {
         let floor = settled.map_or(BootTime::default(), |at| at.plus(FLOOR));
         if asked.ordered {
-            return Some((Cause::Ordered, floor));
+            return Ok((Cause::Ordered, floor));
         }
         let asleep = self.asleep(snapshot, asked, now);
-        if snapshot.failure.is_some() {
+        let spent = self.budget_used_up(snapshot, now);
+        if let Some(record) = &snapshot.failure {
             // Whatever readers want, the issuer gets its rest.
-            return (!asleep).then(|| (Cause::Retry, snapshot.next_attempt_at.unwrap_or(now.boot)));
+            let wished = demanded_at(snapshot, asked, floor, now).is_some();
+            return match () {
+                () if asleep => Err(Quiet::Idle),
+                () if spent && !wished && !in_need(snapshot, asked, record, now) => Err(Quiet::Saving),
+                () => Ok((Cause::Retry, snapshot.next_attempt_at.unwrap_or(now.boot))),
+            };
         }
         let live = snapshot.token_for(Duration::ZERO, 0, now);
         if let Some(token) = live.filter(|token| token.generation <= asked.spoiled) {
             debug_assert!(token.generation > 0, "generations count from one");
-            return Some((Cause::Forced, floor));
+            return Ok((Cause::Forced, floor));
         }
         if let Some(at) = demanded_at(snapshot, asked, floor, now) {
-            return Some((Cause::Demanded, at));
+            return Ok((Cause::Demanded, at));
         }
-        if asleep || self.budget_used_up(snapshot, now) {
-            return None;
+        if asleep {
+            return Err(Quiet::Idle);
+        }
+        if spent {
+            return Err(Quiet::Saving);
         }
         let planned = match (snapshot.next_attempt_at, snapshot.usable_token(asked.spoiled, now)) {
             // Overslept: the plan was made for a token that is no more.
-            (Some(_), None) if snapshot.generation > 0 && !snapshot.reissues_late => now.boot,
+            (Some(_), None) if snapshot.generation > 0 && plan_is_void(snapshot) => now.boot,
             (Some(at), _) => at,
             (None, _) => now.boot,
         };
-        Some((Cause::Scheduled, planned.max(floor)))
+        Ok((Cause::Scheduled, planned.max(floor)))
     }
 
     /// Whether nobody has asked for so long that nothing is to be done.
@@ -123,6 +131,18 @@ impl RefreshPolicy {
     }
 }
 
+/// Whether callers have asked since the failure, or watch, and get nothing.
+fn in_need(snapshot: &Snapshot, asked: &Asked, record: &FailureRecord, now: Moment) -> bool {
+    let somebody = asked.watched || asked.last > record.at.boot;
+    somebody && snapshot.usable_token(asked.spoiled, now).is_none()
+}
+
+/// Whether the plan does not hold without a usable token. An issuer that reissues late is asked at the end of its
+/// token, which is then no longer handed out by design; it is another matter when the token is gone.
+fn plan_is_void(snapshot: &Snapshot) -> bool {
+    !snapshot.reissues_late || snapshot.token.is_none()
+}
+
 /// When to make an attempt for the sake of those who wait, if anybody does.
 fn demanded_at(snapshot: &Snapshot, asked: &Asked, floor: BootTime, now: Moment) -> Option<BootTime> {
     if asked.valid_until <= now.boot {
@@ -132,7 +152,7 @@ fn demanded_at(snapshot: &Snapshot, asked: &Asked, floor: BootTime, now: Moment)
         None => Some(floor),
         Some(token) if token.remaining(now) >= asked.valid_until.since(now.boot) => None,
         // This issuer has nothing better until the token has ended.
-        Some(token) if snapshot.reissues_late => Some(token.expires_at()),
+        Some(token) if snapshot.reissues_late => Some(token.ends),
         Some(token) => Some(floor.max(token.sent.boot.plus(demand_rest(token)))),
     }
 }
@@ -143,7 +163,8 @@ fn demand_rest(token: &AccessToken) -> Duration {
 }
 
 /// When the present token stops being handed out, and then when it ends: readers are told at both points.
-fn change_at(snapshot: &Snapshot, asked: &Asked, now: Moment) -> Option<BootTime> {
+#[must_use]
+pub fn change_at(snapshot: &Snapshot, asked: &Asked, now: Moment) -> Option<BootTime> {
     let token = snapshot.token.as_ref()?;
     let left = token.remaining(now);
     let margin = if token.generation > asked.spoiled { snapshot.margin_now() } else { left };
@@ -193,7 +214,7 @@ mod tests {
     }
 
     fn sleep(until: u64) -> Step {
-        Step::Sleep { until: Some(at(until)), idle: false }
+        Step::Sleep { until: Some(at(until)), quiet: None }
     }
 
     #[test]
@@ -208,7 +229,7 @@ mod tests {
     fn wakes_when_the_token_stops_being_handed_out() {
         let late = failing(fresh(), 1_590);
         let until = at(1_570).plus(TICK);
-        assert_eq!(step_by_default(&late, &Asked::default(), 1_460), Step::Sleep { until: Some(until), idle: false });
+        assert_eq!(step_by_default(&late, &Asked::default(), 1_460), Step::Sleep { until: Some(until), quiet: None });
         assert_eq!(step_by_default(&late, &Asked::default(), 1_575), sleep(1_590));
     }
 
@@ -249,7 +270,7 @@ mod tests {
         let wish = Asked { valid_until: at(1_700), last: at(1_500), ..Asked::default() };
         assert_eq!(
             step_by_default(&late, &wish, 1_500),
-            Step::Sleep { until: Some(at(1_599).plus(TICK)), idle: false }
+            Step::Sleep { until: Some(at(1_599).plus(TICK)), quiet: None }
         );
         assert_eq!(step_by_default(&late, &wish, 1_600), Step::Attempt(Cause::Demanded));
     }
@@ -258,7 +279,7 @@ mod tests {
     fn without_prefetch_nothing_happens_until_somebody_asks() {
         let policy = RefreshPolicy { prefetch: false, ..RefreshPolicy::default() };
         let cold = Snapshot::default();
-        assert_eq!(step(&policy, &cold, &Asked::default(), 5), Step::Sleep { until: None, idle: true });
+        assert_eq!(step(&policy, &cold, &Asked::default(), 5), Step::Sleep { until: None, quiet: Some(Quiet::Idle) });
         let asked = Asked { valid_until: at(40), last: at(10), ..Asked::default() };
         assert_eq!(step(&policy, &cold, &asked, 10), Step::Attempt(Cause::Demanded));
         let served = Asked { last: at(10), ..Asked::default() };
@@ -269,7 +290,7 @@ mod tests {
     fn an_idle_client_is_not_renewed_until_somebody_asks() {
         let policy = RefreshPolicy { idle_after: Some(Duration::from_secs(100)), ..RefreshPolicy::default() };
         let quiet = Asked { last: at(1_100), ..Asked::default() };
-        let rest = Step::Sleep { until: Some(at(1_570).plus(TICK)), idle: true };
+        let rest = Step::Sleep { until: Some(at(1_570).plus(TICK)), quiet: Some(Quiet::Idle) };
         assert_eq!(step(&policy, &fresh(), &quiet, 1_450), rest);
         let busy = Asked { last: at(1_400), ..quiet };
         assert_eq!(step(&policy, &fresh(), &busy, 1_450), Step::Attempt(Cause::Scheduled));
@@ -283,8 +304,28 @@ mod tests {
         let mut spent = fresh();
         spent.sent.add(moment(1_000));
         let idle = step(&policy, &spent, &Asked::default(), 1_460);
-        assert_eq!(idle, Step::Sleep { until: Some(at(1_570).plus(TICK)), idle: true });
+        assert_eq!(idle, Step::Sleep { until: Some(at(1_570).plus(TICK)), quiet: Some(Quiet::Saving) });
         let asked = Asked { valid_until: at(1_610), last: at(1_580), ..Asked::default() };
         assert_eq!(step(&policy, &spent, &asked, 1_580), Step::Attempt(Cause::Demanded));
+    }
+
+    #[test]
+    fn a_used_up_budget_leaves_retries_to_those_who_get_nothing() {
+        let policy = RefreshPolicy { budget_per_day: Some(1), ..RefreshPolicy::default() };
+        let mut spent = failing(fresh(), 1_500);
+        spent.sent.add(moment(1_000));
+        let asked = Asked { last: at(1_490), ..Asked::default() };
+        let saving = |asked: &Asked, now| {
+            matches!(step(&policy, &spent, asked, now), Step::Sleep { quiet: Some(Quiet::Saving), .. })
+        };
+        assert!(saving(&asked, 1_500), "there is a token");
+        assert!(saving(&Asked { last: at(900), ..asked }, 1_590), "nobody has asked since the failure");
+        assert_eq!(step(&policy, &spent, &asked, 1_590), Step::Attempt(Cause::Retry));
+    }
+
+    #[test]
+    fn a_late_issuers_token_that_is_gone_is_replaced_at_once() {
+        let gone = Snapshot { reissues_late: true, token: None, next_attempt_at: Some(at(1_590)), ..fresh() };
+        assert_eq!(step_by_default(&gone, &Asked::default(), 1_100), Step::Attempt(Cause::Scheduled), "a clock jumped");
     }
 }

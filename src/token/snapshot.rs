@@ -22,12 +22,12 @@ pub struct Snapshot {
     pub consecutive_failures: u32,
     /// When the issuer is asked next; `None` when nothing is planned.
     pub next_attempt_at: Option<BootTime>,
-    /// How long the issuer's tokens live, learned from the newest one.
+    /// For how long a new token of this issuer is valid when it arrives, learned from the newest one.
     pub lifetime: Option<Duration>,
     /// How much validity a token must have left for a caller that asks for nothing.
     pub margin: Duration,
-    /// Nobody asks, so nothing is done.
-    pub idle: bool,
+    /// Why nothing is planned, if nothing is.
+    pub quiet: Option<Quiet>,
     /// The issuer returns the same token until it dies.
     pub reissues_late: bool,
     /// Renewals forced by reports.
@@ -38,6 +38,15 @@ pub struct Snapshot {
     pub secret_in_use: u8,
     /// What is odd about the newest token.
     pub warnings: Arc<[Box<str>]>,
+}
+
+/// Why a client makes no requests of its own accord.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Quiet {
+    /// Nobody asks.
+    Idle,
+    /// The day's budget is used up: what is left is for those who ask.
+    Saving,
 }
 
 /// A failed attempt and when it ended.
@@ -56,7 +65,7 @@ pub enum ClientState {
     Degraded,
     /// A usable token, the last refresh succeeded.
     Fresh,
-    /// No usable token and nobody asks for one.
+    /// No usable token and no attempt planned; the next caller starts one.
     Idle,
     /// No usable token; the issuer refuses the credentials or the secret cannot be read.
     Rejected,
@@ -118,7 +127,7 @@ impl Snapshot {
         match (&self.failure, usable) {
             (None, true) => ClientState::Fresh,
             (Some(_), true) => ClientState::Degraded,
-            (_, false) if self.idle => ClientState::Idle,
+            (_, false) if self.quiet.is_some() => ClientState::Idle,
             (None, false) => ClientState::Starting,
             (Some(record), false) if record.failure.kind.needs_a_person() => ClientState::Rejected,
             (Some(_), false) => ClientState::Unavailable,
@@ -159,6 +168,14 @@ impl Forced {
     /// A regular refresh happened: reports count from the beginning.
     pub fn cured(&mut self) {
         self.count = 0;
+    }
+
+    /// A token came for another reason. Where callers' wishes always come before the regular refresh, there is never
+    /// one of those: after a whole window without a forced renewal this counts as one.
+    pub fn cured_by_rest(&mut self, now: BootTime) {
+        if self.last.is_none_or(|last| now.since(last) >= policy::FORCED_WINDOW) {
+            self.cured();
+        }
     }
 }
 
@@ -244,8 +261,8 @@ mod tests {
         assert_eq!(state(&failed(FailureKind::Busy, true), 1_590), ClientState::Unavailable);
         assert_eq!(state(&failed(FailureKind::Refused, false), 1_001), ClientState::Rejected);
         assert_eq!(state(&failed(FailureKind::Misconfigured, false), 1_001), ClientState::Rejected);
-        assert_eq!(state(&Snapshot { idle: true, ..Snapshot::default() }, 1), ClientState::Idle);
-        assert_eq!(state(&Snapshot { idle: true, ..with_token() }, 1_001), ClientState::Fresh);
+        assert_eq!(state(&Snapshot { quiet: Some(Quiet::Idle), ..Snapshot::default() }, 1), ClientState::Idle);
+        assert_eq!(state(&Snapshot { quiet: Some(Quiet::Saving), ..with_token() }, 1_001), ClientState::Fresh);
     }
 
     #[test]
@@ -260,8 +277,15 @@ mod tests {
         forced.record(at(60));
         assert!(!forced.permits(at(100)), "three within ten minutes");
         assert!(!forced.permits(at(9_000)), "until the next regular refresh");
+        forced.cured_by_rest(at(659));
+        assert!(!forced.permits(at(9_000)), "a token that came for another reason is no cure yet");
         forced.cured();
         assert!(forced.permits(at(9_000)));
+        for n in 0..3 {
+            forced.record(at(10_000 + 30 * n));
+        }
+        forced.cured_by_rest(at(10_660));
+        assert!(forced.permits(at(10_660)));
     }
 
     #[test]

@@ -9,6 +9,9 @@ use super::{Failure, Issued};
 /// Boxed so that an idle client does not carry the state of a request it is not making.
 pub type Fetching<'a> = Pin<Box<dyn Future<Output = Result<Issued, Failure>> + Send + 'a>>;
 
+/// A look at the credentials, on its way. It ends within seconds and never blocks the thread.
+pub type Looking<'a> = Pin<Box<dyn Future<Output = Option<u64>> + Send + 'a>>;
+
 /// Something that can be asked for a new token.
 pub trait TokenSource: Send + Sync + 'static {
     /// Makes one attempt.
@@ -17,8 +20,9 @@ pub trait TokenSource: Send + Sync + 'static {
     /// next attempt starts afresh and reads the secret again.
     fn fetch(&self) -> Fetching<'_>;
 
-    /// A number that changes when the credentials change, read without side effects.
+    /// A number that changes when the credentials change, read without side effects; `None` when that cannot be
+    /// told, for example because a file system does not answer.
     ///
-    /// A client whose credentials were refused is tried again at once when it does.
-    fn revision(&self) -> u64;
+    /// A client whose credentials were refused is tried again when it does.
+    fn revision(&self) -> Looking<'_>;
 }

@@ -26,7 +26,7 @@ use bearerd::{
     token::{
         Ask, ClientName, Failure, FailureKind, Issued, RefreshPolicy, Refused, Rejection, TokenSource,
         policy::{FLOOR, FORCED_EVERY, PER_ISSUER},
-        source::Fetching,
+        source::{Fetching, Looking},
     },
 };
 use fastrand::Rng;
@@ -40,6 +40,9 @@ const CLIENTS: usize = 1_000;
 const HOSTS: usize = 50;
 const DAYS: u64 = 60;
 const DAY: Duration = Duration::from_secs(86_400);
+const MINUTE: Duration = Duration::from_secs(60);
+/// The longest wait for a turn: twenty clients of a host, four at a time, two seconds each.
+const QUEUE: Duration = Duration::from_secs(12);
 
 /// What really is the time, and what happens in the world.
 struct World {
@@ -72,6 +75,11 @@ impl World {
         self.clock.now().boot.plus(*self.paused.lock().unwrap())
     }
 
+    /// How often anything has happened to the clocks.
+    fn jolted(&self) -> u64 {
+        self.counts.jolts.load(Ordering::Relaxed)
+    }
+
     /// The machine stands still without any clock noticing, until NTP sets the wall clock right.
     fn pause(&self, by: Duration) {
         *self.paused.lock().unwrap() += by;
@@ -87,6 +95,8 @@ impl World {
 /// One client's issuer, which remembers and judges.
 struct Issuer {
     name: usize,
+    /// The client asks of its own accord, whether or not callers do.
+    proactive: bool,
     world: Arc<World>,
     state: Mutex<Memory>,
 }
@@ -102,6 +112,27 @@ struct Memory {
     /// Somebody reported the current token, or wants one that lives longer.
     wanted: bool,
     reported: bool,
+    /// The newest token was reported, so its client may be without one.
+    retired: bool,
+    /// The newest token.
+    newest: Option<Newest>,
+    /// A refusal since the last success.
+    refused: bool,
+}
+
+/// A request: when it was sent, and what had happened to the clocks until then.
+#[derive(Clone, Copy)]
+struct Sent {
+    at: BootTime,
+    jumps: u64,
+    jolts: u64,
+}
+
+/// A token as its callers must get it, if nothing is in the way.
+struct Newest {
+    /// From then on it may be withheld: its margin begins.
+    until: BootTime,
+    jolts: u64,
 }
 
 /// How the last attempt ended.
@@ -110,8 +141,12 @@ struct Ended {
     at: BootTime,
     /// The earliest moment of the next attempt.
     not_before: BootTime,
+    /// The latest moment of the next attempt, if nothing is in the way.
+    not_after: BootTime,
     /// How often the wall clock had jumped forward when the request was sent.
     jumps: u64,
+    /// How often anything had happened to the clocks.
+    jolts: u64,
     success: bool,
 }
 
@@ -122,6 +157,10 @@ impl Issuer {
         let Some(last) = memory.last else { return };
         let since = now.since(last.at);
         let jumped = self.jumps() > last.jumps;
+        if self.proactive && self.world.jolted() == last.jolts {
+            let late = now.since(last.not_after.plus(QUEUE));
+            assert!(late.is_zero(), "client {}: {since:?} after {}, {late:?} late", self.name, last.success);
+        }
         if last.success {
             assert!(since >= FLOOR, "client {}: {since:?} after a success", self.name);
             let regular = now >= last.not_before || jumped;
@@ -144,45 +183,61 @@ impl Issuer {
     }
 
     /// Ends the attempt with a failure after which the client must stay away for at least `wait`.
-    fn fail(&self, memory: &mut Memory, failure: Failure, wait: Duration) -> Failure {
+    fn fail(&self, memory: &mut Memory, failure: Failure, wait: Duration, at_most: Duration) -> Failure {
         let now = self.world.now();
-        memory.last = Some(Ended { at: now, not_before: now.plus(wait), jumps: self.jumps(), success: false });
+        memory.last = Some(Ended {
+            at: now,
+            not_before: now.plus(wait),
+            not_after: now.plus(at_most),
+            jumps: self.jumps(),
+            jolts: self.world.jolted(),
+            success: false,
+        });
         failure
+    }
+
+    /// Whether there is a token that nobody reported and that no clock makes doubtful.
+    fn must_serve(&self) -> bool {
+        let memory = self.state.lock().unwrap();
+        let sound = |newest: &Newest| newest.until > self.world.now() && newest.jolts == self.world.jolted();
+        !memory.retired && memory.newest.as_ref().is_some_and(sound)
     }
 
     fn jumps(&self) -> u64 {
         self.world.forward_jumps.load(Ordering::Relaxed)
     }
 
-    fn answer(&self, sent: BootTime, jumps: u64) -> Result<Issued, Failure> {
+    fn answer(&self, sent: Sent) -> Result<Issued, Failure> {
         let mut memory = self.state.lock().unwrap();
         let memory = &mut *memory;
         let down = self.world.down.lock().unwrap()[self.name % HOSTS];
         let dice = if down { 0 } else { memory.rng.u32(0..100) };
         let least = Duration::from_millis(100);
         match dice {
-            0..10 => Err(self.fail(memory, Failure::new(FailureKind::Unreachable, "down"), least)),
+            0..10 => Err(self.fail(memory, Failure::new(FailureKind::Unreachable, "down"), least, MINUTE)),
             10..13 => {
                 let asked = Duration::from_secs(memory.rng.u64(1..2_000));
                 let failure = Failure::new(FailureKind::Busy, "503").retry_after(Some(asked));
-                Err(self.fail(memory, failure, asked.min(Duration::from_secs(900))))
+                let rest = asked.min(Duration::from_secs(900));
+                Err(self.fail(memory, failure, rest, rest.max(MINUTE)))
             }
             13..15 => {
                 let failure = Failure::new(FailureKind::Busy, "429").throttled(true);
-                Err(self.fail(memory, failure, Duration::from_secs(60)))
+                Err(self.fail(memory, failure, MINUTE, MINUTE))
             }
             15..20 => {
-                // A refusal is confirmed after 5 s if it worked before; how many follow each other without a
-                // passing failure between them does not lower the bound.
-                let wait = if memory.successes > 0 { Duration::from_secs(5) } else { Duration::from_secs(30) };
-                Err(self.fail(memory, Failure::new(FailureKind::Refused, "invalid_client"), wait))
+                // The first refusal since a success is confirmed after 5 s, whatever else failed before it.
+                let first = !std::mem::replace(&mut memory.refused, true) && memory.successes > 0;
+                let (wait, at_most) = if first { (5, 5) } else { (30, 900) };
+                let failure = Failure::new(FailureKind::Refused, "invalid_client");
+                Err(self.fail(memory, failure, Duration::from_secs(wait), Duration::from_secs(at_most)))
             }
-            _ => Ok(self.issue(memory, sent, jumps)),
+            _ => Ok(self.issue(memory, sent)),
         }
     }
 
     /// A token with a random life between 10 s and 24 h: half of them uniform, half uniform in the logarithm.
-    fn issue(&self, memory: &mut Memory, sent: BootTime, jumps: u64) -> Issued {
+    fn issue(&self, memory: &mut Memory, Sent { at: sent, jumps, jolts }: Sent) -> Issued {
         let now = self.world.now();
         let (even, sample) = (memory.rng.bool(), memory.rng.f64());
         let mut lifetime =
@@ -196,8 +251,11 @@ impl Issuer {
         memory.tokens.retain(|_, until| *until > now);
         memory.tokens.insert(value.clone(), now.plus(lifetime));
         let earliest = sent.plus(lifetime.mul_f64(if lifetime < 2 * FLOOR { 0.5 } else { 0.7 }));
-        memory.last = Some(Ended { at: now, not_before: earliest, jumps, success: true });
-        (memory.wanted, memory.reported) = (false, false);
+        let latest = sent.plus(lifetime.mul_f64(if lifetime < 2 * FLOOR { 0.5 } else { 0.8 })).max(now.plus(FLOOR));
+        memory.last = Some(Ended { at: now, not_before: earliest, not_after: latest, jumps, jolts, success: true });
+        (memory.wanted, memory.reported, memory.retired, memory.refused) = (false, false, false, false);
+        let margin = (lifetime / 10).min(Duration::from_secs(30));
+        memory.newest = Some(Newest { until: sent.plus(lifetime).minus(margin), jolts });
         Issued {
             value: Sensitive::new(value),
             token_type: Cow::Borrowed("Bearer"),
@@ -214,19 +272,19 @@ impl Issuer {
 impl TokenSource for Issuer {
     fn fetch(&self) -> Fetching<'_> {
         Box::pin(async move {
-            let (sent, jumps) = (self.world.now(), self.jumps());
+            let sent = Sent { at: self.world.now(), jumps: self.jumps(), jolts: self.world.jolted() };
             let takes = {
                 let mut memory = self.state.lock().unwrap();
-                self.judge(&mut memory, sent);
+                self.judge(&mut memory, sent.at);
                 Duration::from_millis(memory.rng.u64(5..2_000))
             };
             sleep(takes).await;
-            self.answer(sent, jumps)
+            self.answer(sent)
         })
     }
 
-    fn revision(&self) -> u64 {
-        0
+    fn revision(&self) -> Looking<'_> {
+        Box::pin(std::future::ready(Some(0)))
     }
 }
 
@@ -245,7 +303,10 @@ async fn call(issuer: Arc<Issuer>, handle: Handle, end: BootTime) {
             continue;
         };
         if rng.u32(0..20) == 0 {
-            issuer.state.lock().unwrap().reported = true;
+            {
+                let mut memory = issuer.state.lock().unwrap();
+                (memory.reported, memory.retired) = (true, true);
+            }
             let ask = Ask { rejected: Some(id), min_validity: None };
             let outcome = handle.token(ask, Instant::now() + Duration::from_secs(10)).await;
             let kept = matches!(
@@ -262,10 +323,15 @@ async fn call(issuer: Arc<Issuer>, handle: Handle, end: BootTime) {
 
 /// Asks for a token and checks it against what the issuer knows.
 async fn get(issuer: &Issuer, handle: &Handle, ask: Ask) -> Option<(bearerd::token::TokenId, String)> {
-    let given = match handle.token(ask, Instant::now() + Duration::from_secs(10)).await {
+    let must = ask.min_validity.is_none() && issuer.must_serve();
+    let before = Instant::now();
+    let outcome = handle.token(ask, before + Duration::from_secs(10)).await;
+    assert!(!must || before.elapsed().is_zero(), "client {}: waited in spite of a token", issuer.name);
+    let given = match outcome {
         Ok(given) => given,
         Err(Refused::Gone) => panic!("client {} is gone", issuer.name),
-        Err(_) => {
+        Err(refused) => {
+            assert!(!must, "client {}: refused in spite of a token: {refused:?}", issuer.name);
             count(&issuer.world.counts.refused);
             return None;
         }
@@ -293,22 +359,34 @@ async fn happen(world: Arc<World>, end: BootTime, mut rng: Rng) {
                 world.down.lock().unwrap()[host] = false;
             }
             5..7 => {
-                world.clock.suspend(Duration::from_secs(rng.u64(60..43_200)));
                 count(&world.counts.jolts);
+                world.clock.suspend(Duration::from_secs(rng.u64(60..43_200)));
             }
             7 => {
-                world.pause(Duration::from_secs(rng.u64(60..7_200)));
                 count(&world.counts.jolts);
+                world.pause(Duration::from_secs(rng.u64(60..7_200)));
             }
             _ => {
                 // Somebody sets the clock back, and NTP corrects it.
                 let by = Duration::from_secs(rng.u64(60..86_400));
+                count(&world.counts.jolts);
                 world.clock.step_wall_back(by);
                 sleep(Duration::from_secs(rng.u64(60..3_600))).await;
-                world.jump(by);
                 count(&world.counts.jolts);
+                world.jump(by);
             }
         }
+    }
+}
+
+/// Most clients have the defaults; some sleep when nobody asks, some are on a budget, some wait for their first caller.
+fn policy(name: usize) -> RefreshPolicy {
+    let default = RefreshPolicy::default();
+    match name % 10 {
+        7 => RefreshPolicy { idle_after: Some(Duration::from_secs(3_600)), ..default },
+        8 => RefreshPolicy { budget_per_day: Some(20), ..default },
+        9 => RefreshPolicy { prefetch: false, ..default },
+        _ => default,
     }
 }
 
@@ -332,8 +410,10 @@ async fn sixty_days_of_a_thousand_clients() {
     let registry = Arc::new(Registry::new());
     let mut entries = HashMap::new();
     for name in 0..CLIENTS {
+        let policy = policy(name);
         let issuer = Arc::new(Issuer {
             name,
+            proactive: policy == RefreshPolicy::default(),
             world: Arc::clone(&world),
             state: Mutex::new(Memory {
                 rng: rng.fork(),
@@ -343,12 +423,15 @@ async fn sixty_days_of_a_thousand_clients() {
                 forced: None,
                 wanted: false,
                 reported: false,
+                retired: false,
+                newest: None,
+                refused: false,
             }),
         });
         let source: Arc<dyn TokenSource> = Arc::<Issuer>::clone(&issuer);
         let (refresher, handle) = Refresher::new(Terms {
             name: ClientName::parse(&format!("client-{name}")).unwrap(),
-            policy: Arc::new(RefreshPolicy::default()),
+            policy: Arc::new(policy),
             source,
             gate: Arc::clone(&gates[name % HOSTS]),
             clock: Arc::clone(&clock),
@@ -445,8 +528,8 @@ impl TokenSource for Hourly {
         })
     }
 
-    fn revision(&self) -> u64 {
-        0
+    fn revision(&self) -> Looking<'_> {
+        Box::pin(std::future::ready(Some(0)))
     }
 }
 

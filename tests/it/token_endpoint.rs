@@ -54,10 +54,10 @@ impl Bench {
     }
 
     fn secret_path(&self) -> &Path {
-        let SecretSource::File(path) = &self.settings.client_secret else {
+        let SecretSource::File(file) = &self.settings.client_secret else {
             unreachable!("the bench keeps its secret in a file")
         };
-        path
+        file.path()
     }
 
     fn endpoint(&self) -> Endpoint {
@@ -301,9 +301,9 @@ async fn the_secret_is_read_again_at_each_attempt() {
     let bench = Bench::new(&idp.token_url());
     let endpoint = bench.endpoint();
     endpoint.fetch().await.unwrap();
-    let before = endpoint.revision();
+    let before = endpoint.revision().await;
     fs::write(bench.secret_path(), "rotated\n").unwrap();
-    assert_ne!(endpoint.revision(), before);
+    assert_ne!(endpoint.revision().await, before);
     endpoint.fetch().await.unwrap();
     let secrets: Vec<_> =
         idp.requests().iter().map(|request| request.field("client_secret").unwrap().to_owned()).collect();

@@ -1,7 +1,5 @@
 //! `client_secret`: where the secret is, never the secret itself.
 
-use std::path::Path;
-
 use crate::{
     config::reader::{Keys, Node},
     secret::SecretSource,
@@ -22,7 +20,7 @@ pub(super) fn check(node: &Node<'_>) -> Option<SecretSource> {
     if node.is_set() && table.is_empty() {
         table.problem("does not say where the secret is", &format!("write {FORMS}"));
     }
-    let from_file = file.absolute_path().map(|path| SecretSource::File(Box::<Path>::from(path)));
+    let from_file = file.absolute_path().map(|path| SecretSource::File(path.into()));
     from_file.or(variable(&env).map(SecretSource::Env))
 }
 
