@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use serde_json::json;
 use tonic::Request;
 
-use super::{Exit, Outcome, Trouble, args, output, socket, table};
+use super::{Exit, Outcome, Trouble, args, output, progress, socket, table};
 use crate::pb::v1;
 
 /// Orders a token request and says what came of it.
@@ -13,7 +13,8 @@ pub(super) async fn refresh(named: Option<PathBuf>, args: args::RefreshArgs) -> 
     let mut request = Request::new(v1::RefreshClientRequest { client: args.client.clone() });
     request.set_timeout(args.timeout);
     let mut admin = socket::connect(named).await?.admin();
-    let response = socket::answer(args.timeout, admin.refresh_client(request)).await?;
+    let asked = socket::answer(args.timeout, admin.refresh_client(request));
+    let response = progress::waiting(&format!("the issuer of `{}`", args.client), asked).await?;
     let status = response.status.unwrap_or_default();
     if args.json {
         output::json(&json!({ "renewed": response.renewed, "status": table::json(&status) }))?;
@@ -34,7 +35,8 @@ pub(super) async fn refresh(named: Option<PathBuf>, args: args::RefreshArgs) -> 
 /// Has the configuration read again and says what changed.
 pub(super) async fn reload(named: Option<PathBuf>, args: args::ReloadArgs) -> Outcome {
     let mut admin = socket::connect(named).await?.admin();
-    let response = socket::answer(RELOADING, admin.reload(v1::ReloadRequest {})).await?;
+    let asked = socket::answer(RELOADING, admin.reload(v1::ReloadRequest {}));
+    let response = progress::waiting("the daemon to read its configuration", asked).await?;
     if args.json {
         output::json(&as_json(&response))?;
     } else if response.applied {

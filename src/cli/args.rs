@@ -1,8 +1,8 @@
 //! The definitions that parsing, help, man pages and completions come from.
 
-use std::{path::PathBuf, time::Duration};
+use std::{ffi::OsString, path::PathBuf, time::Duration};
 
-use clap::{Parser, Subcommand, ValueHint};
+use clap::{Arg, Command, CommandFactory as _, FromArgMatches as _, Parser, Subcommand, ValueHint};
 use clap_complete::Shell;
 
 use crate::daemon::logging::{LogFilter, LogFormat};
@@ -20,13 +20,33 @@ use crate::daemon::logging::{LogFilter, LogFormat};
 )]
 pub struct Args {
     /// Socket of the daemon [default: /run/bearerd/bearerd.sock if it is there, else
-    /// $XDG_RUNTIME_DIR/bearerd/bearerd.sock]
+    /// $XDG_RUNTIME_DIR/bearerd/bearerd.sock, or without that variable $HOME/.bearerd/bearerd/bearerd.sock]
     #[arg(long, global = true, env = "BEARERD_SOCKET", value_name = "PATH", value_hint = ValueHint::FilePath)]
     pub socket: Option<PathBuf>,
 
     /// What to do
     #[command(subcommand)]
     pub verb: Verb,
+}
+
+impl Args {
+    /// What the words and the environment say.
+    ///
+    /// # Errors
+    /// They make no sense, or they ask for the help or the version.
+    pub fn read(words: impl IntoIterator<Item = OsString>) -> Result<Self, clap::Error> {
+        let matches = without_empty_variables(Self::command()).try_get_matches_from(words)?;
+        Self::from_arg_matches(&matches)
+    }
+}
+
+/// A variable that is set to nothing counts as not set: that is how one is taken back in unit files and scripts.
+#[expect(clippy::disallowed_methods, reason = "the variables that the definitions name; the library reads them too")]
+fn without_empty_variables(command: Command) -> Command {
+    let is_empty = |arg: &Arg| arg.get_env().and_then(std::env::var_os).is_some_and(|value| value.is_empty());
+    command
+        .mut_args(|arg| if is_empty(&arg) { arg.env(None::<&'static str>) } else { arg })
+        .mut_subcommands(without_empty_variables)
 }
 
 /// The verbs.
@@ -114,7 +134,8 @@ pub struct CheckArgs {
     #[command(flatten)]
     pub config: ConfigArgs,
 
-    /// Make one real token request for each client, and say what is odd about the answers
+    /// Make one real token request for each client, and say what is odd about the answers; beware of issuers whose new
+    /// token revokes the old one (WSO2 by default): a running daemon's token is revoked
     #[arg(long)]
     pub online: bool,
 
@@ -145,7 +166,8 @@ pub struct AskArgs {
     #[arg(long, value_name = "DURATION", value_parser = humantime::parse_duration)]
     pub min_validity: Option<Duration>,
 
-    /// Id of a token that the API answered with 401; it is replaced if it is still the current one
+    /// Id of a token that the API answered with 401; it is replaced if it is still the current one, and if that is not
+    /// done the exit code is 75
     #[arg(long, value_name = "ID")]
     pub rejected: Option<String>,
 
@@ -181,7 +203,7 @@ pub struct ExecArgs {
 
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
-    pub command: Vec<std::ffi::OsString>,
+    pub command: Vec<OsString>,
 }
 
 /// `bearerd status`

@@ -1,15 +1,16 @@
 //! `bearerd check`
 
-use std::sync::Arc;
+use std::{pin::pin, sync::Arc, time::Duration};
 
+use futures_util::stream::{self, StreamExt as _};
 use serde_json::{Value, json};
 
-use super::{Exit, Outcome, Trouble, args, output, run};
+use super::{Exit, Outcome, Trouble, args, output, progress, run};
 use crate::{
     clock::SystemClock,
     config::{self, ClientSettings, Config, Problems},
     oauth::{Endpoint, Transports},
-    token::{ClientName, Failure, Issued, TokenSource as _},
+    token::{ClientName, Failure, FailureKind, Issued, TokenSource as _, policy::PER_ISSUER},
 };
 
 /// Names every problem of the configuration; online, tries every client once.
@@ -20,17 +21,27 @@ pub(super) async fn check(args: args::CheckArgs) -> Outcome {
         Err(problems) => return refuse(&problems, args.json),
     };
     if args.online {
-        return online(&config, args.json).await;
+        let what = format!("the issuers of {}", counted(config.clients.len()));
+        return progress::waiting(&what, online(&config, args.json)).await;
     }
-    let files: Vec<_> = config.files.iter().map(|file| file.display().to_string()).collect();
     if args.json {
-        return output::json(&json!({ "problems": [], "clients": config.clients.len(), "files": files }));
+        let names: Vec<_> = config.clients.keys().map(|name| json!({ "name": name.as_str() })).collect();
+        return output::json(&document(&config, &names));
     }
-    output::line(&format!("{}: {}", files.join(", "), good(config.clients.len())))
+    output::line(&format!("{}: good, {}", files(&config).join(", "), counted(config.clients.len())))
 }
 
-fn good(clients: usize) -> String {
-    if clients == 1 { "good, 1 client".to_owned() } else { format!("good, {clients} clients") }
+fn counted(clients: usize) -> String {
+    if clients == 1 { "1 client".to_owned() } else { format!("{clients} clients") }
+}
+
+fn files(config: &Config) -> Vec<String> {
+    config.files.iter().map(|file| file.display().to_string()).collect()
+}
+
+/// What programs read: the same whether the clients were tried or not.
+fn document(config: &Config, clients: &[Value]) -> Value {
+    json!({ "clients": clients, "files": files(config), "problems": [] })
 }
 
 fn refuse(problems: &Problems, as_json: bool) -> Outcome {
@@ -49,18 +60,22 @@ fn refuse(problems: &Problems, as_json: bool) -> Outcome {
             })
         })
         .collect();
-    output::json(&json!({ "problems": problems }))?;
+    output::json(&json!({ "clients": [], "problems": problems }))?;
     Err(Trouble::new(Exit::Configuration, ""))
 }
 
-/// One real token request for each client. Prints what came of it, never the token.
+/// One real token request for each client, a few at a time. Prints what came of it in the order of the clients' names,
+/// never the token.
 async fn online(config: &Config, as_json: bool) -> Outcome {
-    let transports = Transports::default();
+    let transports = &Transports::default();
+    let tries = stream::iter(&config.clients)
+        .map(|(name, settings)| async move { (name, attempt(settings, transports).await) })
+        // As many as a daemon makes at one issuer, which may be everybody's.
+        .buffered(PER_ISSUER);
+    let mut tries = pin!(tries);
     let mut failed = 0;
     let mut all = Vec::new();
-    for (name, settings) in &config.clients {
-        let outcome = attempt(settings, &transports).await;
-        let outcome = outcome.and_then(|issued| Ok((judged(settings, &issued)?, issued)));
+    while let Some((name, outcome)) = tries.next().await {
         failed += usize::from(outcome.is_err());
         if as_json {
             all.push(as_value(name, &outcome));
@@ -69,44 +84,49 @@ async fn online(config: &Config, as_json: bool) -> Outcome {
         }
     }
     if as_json {
-        output::json(&json!({ "clients": all }))?;
+        output::json(&document(config, &all))?;
     }
     if failed == 0 {
         return Ok(());
     }
-    let text = format!("{failed} of {} clients got no token", config.clients.len());
+    let text = format!("{failed} of {} got no token", counted(config.clients.len()));
     Err(Trouble::new(Exit::Unavailable, if as_json { String::new() } else { text }))
 }
 
-async fn attempt(settings: &ClientSettings, transports: &Transports) -> Result<Issued, Failure> {
+/// A token that was issued, without the token.
+struct Good {
+    token_type: String,
+    life: Duration,
+    /// Everything odd, with the key to set.
+    odd: Vec<String>,
+}
+
+async fn attempt(settings: &ClientSettings, transports: &Transports) -> Result<Good, Failure> {
     let http = transports
         .client(&settings.endpoint.transport)
-        .map_err(|error| Failure::new(crate::token::FailureKind::Misconfigured, error.to_string()))?;
-    Endpoint::new(Arc::clone(&settings.endpoint), http, Arc::new(SystemClock)).fetch().await
+        .map_err(|error| Failure::new(FailureKind::Unreachable, error.to_string()))?;
+    let issued = Endpoint::new(Arc::clone(&settings.endpoint), http, Arc::new(SystemClock)).fetch().await?;
+    judge(settings, &issued)
 }
 
-/// The lifetime in words, and everything odd with the key to set.
-fn judged(settings: &ClientSettings, issued: &Issued) -> Result<(String, Vec<String>), Failure> {
+fn judge(settings: &ClientSettings, issued: &Issued) -> Result<Good, Failure> {
     let life = settings.refresh.lifetime_of(issued)?;
     let odd = issued.oddities.iter().map(ToString::to_string).chain(life.warning.map(String::from)).collect();
-    Ok((output::span(life.length), odd))
+    Ok(Good { token_type: issued.token_type.to_string(), life: life.length, odd })
 }
 
-/// What came of one attempt: the token with its lifetime in words and everything odd about it.
-type Tried = Result<((String, Vec<String>), Issued), Failure>;
-
-fn in_words(name: &ClientName, outcome: &Tried) -> String {
+fn in_words(name: &ClientName, outcome: &Result<Good, Failure>) -> String {
     match outcome {
         Err(failure) => format!("{name}: FAILED: {} [{}]\n", failure.text, failure.kind.reason()),
-        Ok(((life, odd), issued)) => {
-            let mut text = format!("{name}: ok, {} token, valid for {life}\n", issued.token_type);
+        Ok(Good { token_type, life, odd }) => {
+            let mut text = format!("{name}: ok, {token_type} token, valid for {}\n", output::span(*life));
             text.extend(odd.iter().map(|odd| format!("{name}: odd: {odd}\n")));
             text
         }
     }
 }
 
-fn as_value(name: &ClientName, outcome: &Tried) -> Value {
+fn as_value(name: &ClientName, outcome: &Result<Good, Failure>) -> Value {
     match outcome {
         Err(failure) => json!({
             "name": name.as_str(),
@@ -114,11 +134,11 @@ fn as_value(name: &ClientName, outcome: &Tried) -> Value {
             "reason": failure.kind.reason(),
             "text": *failure.text,
         }),
-        Ok(((life, odd), issued)) => json!({
+        Ok(Good { token_type, life, odd }) => json!({
             "name": name.as_str(),
             "ok": true,
-            "token_type": issued.token_type,
-            "valid_for": life,
+            "token_type": token_type,
+            "valid_for_seconds": life.as_secs(),
             "odd": odd,
         }),
     }

@@ -10,12 +10,11 @@ use std::{
 
 use url::Url;
 
-use super::{Exit, Outcome, Trouble, args, run, socket};
+use super::{Exit, Outcome, Trouble, args, in_runtime, orders::Orders, run, socket};
 use crate::{
     access::Policy,
     clock::SystemClock,
     config::{ClientSettings, Config, ServerSettings},
-    daemon::engine::Engine,
     dev::{Issuer, IssuerSettings, Mode},
     oauth::{ClientAuth, LifetimeUnit, Settings, Transport},
     secret::SecretSource,
@@ -37,8 +36,8 @@ pub(super) fn dev(named: Option<PathBuf>, args: args::DevArgs) -> Outcome {
     let unavailable = |error: String| Trouble::new(Exit::Unavailable, error);
     let secret = draw_secret().map_err(|error| unavailable(format!("no random numbers from the system: {error}")))?;
     // The issuer has a thread of its own: it plays another machine.
-    let engine = Engine::start().map_err(|error| unavailable(format!("cannot start: {error}")))?;
-    let issuer = engine
+    let other_machine = run::engine()?;
+    let issuer = other_machine
         .handle()
         .block_on(Issuer::start(IssuerSettings {
             port: args.port,
@@ -54,7 +53,9 @@ pub(super) fn dev(named: Option<PathBuf>, args: args::DevArgs) -> Outcome {
         // Standard output may be closed; the daemon runs all the same.
         let _ = io::stdout().write_all(greeting(&url, &place, args.lifetime).as_bytes());
     };
-    run::serve(config, socket, None, Some(Box::new(greet)))
+    let engine = run::engine()?;
+    let service = run::Service { config, socket, load: None, greet: Some(Box::new(greet)) };
+    in_runtime(async { run::serve(service, &engine, Orders::of_signals()?).await })
 }
 
 fn draw_secret() -> Result<Sensitive, getrandom::Error> {
@@ -84,7 +85,7 @@ fn config(issuer: &Issuer, secret: Sensitive) -> Result<Config, Trouble> {
             token_type: None,
             expires_in_unit: LifetimeUnit::Seconds,
             expires_at_field: None,
-            transport: Transport::default(),
+            transport: Transport { plain: true, ..Transport::default() },
             attempt_timeout: Duration::from_secs(10),
         }),
     };

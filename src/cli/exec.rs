@@ -12,7 +12,8 @@ pub(super) async fn exec(named: Option<PathBuf>, args: args::ExecArgs) -> Outcom
     }
     let (program, arguments) =
         args.command.split_first().ok_or_else(|| Trouble::new(Exit::Usage, "no command; write it behind --"))?;
-    let (token, _) = token::fetch(named, args.ask).await?;
+    let (token, rejection) = token::fetch(named, args.ask).await?;
+    token::replaced(&token, rejection)?;
     let error = Command::new(program).args(arguments).env(&args.env, &token.access_token).exec();
     let remedy = match error.kind() {
         io::ErrorKind::NotFound => "; is it installed and on the PATH?",

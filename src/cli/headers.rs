@@ -11,13 +11,15 @@ use crate::pb::v1;
 /// Prints the complete header lines of an API call.
 pub(super) async fn headers(named: Option<PathBuf>, args: args::HeadersArgs) -> Outcome {
     let given = given(&args.set)?;
-    let (token, _) = token::fetch(named, args.ask).await?;
+    let (token, rejection) = token::fetch(named, args.ask).await?;
     let lines = complete(&token, given)?;
     if args.json {
-        return output::json(&lines.into_iter().collect::<BTreeMap<_, _>>());
+        output::json(&lines.into_iter().collect::<BTreeMap<_, _>>())?;
+    } else {
+        let text: String = lines.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
+        output::print(text.as_bytes())?;
     }
-    let text: String = lines.iter().map(|(name, value)| format!("{name}: {value}\n")).collect();
-    output::print(text.as_bytes())
+    token::replaced(&token, rejection)
 }
 
 /// The values given on the command line, by lower-case name.
@@ -52,6 +54,10 @@ fn complete(
             (false, None) => lines.push((header.name.clone(), header.value.clone())),
             (false, Some(_)) => wrong.push(format!("{} is fixed by the configuration; leave it out", header.name)),
             (true, None) => wrong.push(format!("{0} is missing; add --set {0}=VALUE", header.name)),
+            // curl takes a header without a value for an order to leave it out.
+            (true, Some((_, value))) if value.trim().is_empty() => {
+                wrong.push(format!("{} is empty; give it a value", header.name));
+            }
             (true, Some((_, value))) if matches(&header.pattern, &value) => lines.push((header.name.clone(), value)),
             (true, Some(_)) => wrong.push(format!("{} does not match {}", header.name, header.pattern)),
         }
@@ -75,7 +81,7 @@ fn matches(pattern: &str, value: &str) -> bool {
 mod tests {
     use super::*;
 
-    fn token() -> v1::Token {
+    fn token(pattern: &str) -> v1::Token {
         let header = |name: &str, value: &str, per_call, pattern: &str| v1::RequestHeader {
             name: name.to_owned(),
             value: value.to_owned(),
@@ -85,14 +91,14 @@ mod tests {
         v1::Token {
             client: "wawex".to_owned(),
             authorization: "Bearer t".to_owned(),
-            headers: vec![header("Requestor-ID", "", true, "[0-9]{1,20}"), header("X-Partner", "acme", false, "")],
+            headers: vec![header("Requestor-ID", "", true, pattern), header("X-Partner", "acme", false, "")],
             ..v1::Token::default()
         }
     }
 
     fn lines(set: &[&str]) -> Result<Vec<String>, String> {
         let set: Vec<String> = set.iter().map(ToString::to_string).collect();
-        let lines = given(&set).and_then(|given| complete(&token(), given));
+        let lines = given(&set).and_then(|given| complete(&token("[0-9]{1,20}"), given));
         lines
             .map(|lines| lines.iter().map(|(name, value)| format!("{name}: {value}")).collect())
             .map_err(|trouble| trouble.text)
@@ -102,6 +108,16 @@ mod tests {
     fn all_lines_are_printed() {
         let expected = ["Authorization: Bearer t", "Requestor-ID: 4711", "X-Partner: acme"];
         assert_eq!(lines(&["requestor-id=4711"]).unwrap(), expected);
+    }
+
+    #[test]
+    fn an_empty_value_is_refused_whatever_the_pattern_says() {
+        for pattern in ["", ".*"] {
+            for set in ["Requestor-ID=", "Requestor-ID= \t"] {
+                let trouble = complete(&token(pattern), given(&[set.to_owned()]).unwrap()).unwrap_err();
+                assert_eq!(trouble.text, "no headers for `wawex`: Requestor-ID is empty; give it a value");
+            }
+        }
     }
 
     #[test]

@@ -8,7 +8,9 @@ mod exec;
 mod exit;
 mod headers;
 mod health;
+mod orders;
 mod output;
+mod progress;
 mod run;
 mod socket;
 mod status;
@@ -17,7 +19,6 @@ mod token;
 
 use std::{ffi::OsString, process::ExitCode};
 
-use clap::Parser as _;
 use tokio::runtime;
 
 pub use args::Args;
@@ -26,7 +27,7 @@ pub use exit::{Exit, Outcome, Trouble};
 
 /// Runs the command line and says how the process is to end.
 pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
-    let args = match Args::try_parse_from(words) {
+    let args = match Args::read(words) {
         Ok(args) => args,
         Err(error) => {
             // Help and version are no errors and go to standard output; clap knows which is which.
@@ -64,12 +65,41 @@ fn perform(args: Args) -> Result<ExitCode, Trouble> {
 
 /// Runs one verb on a runtime of one thread: starting more would take longer than most verbs.
 fn in_runtime(verb: impl Future<Output = Outcome>) -> Outcome {
-    runtime()?.block_on(verb)
-}
-
-fn runtime() -> Result<runtime::Runtime, Trouble> {
-    runtime::Builder::new_current_thread()
+    let runtime = runtime::Builder::new_current_thread()
         .enable_all()
         .build()
-        .map_err(|error| Trouble::new(Exit::Unavailable, format!("cannot start: {error}")))
+        .map_err(|error| Trouble::new(Exit::Unavailable, format!("cannot start: {error}")))?;
+    let outcome = runtime.block_on(verb);
+    // A read that hangs (on a dead file system) must not keep the process.
+    runtime.shutdown_background();
+    outcome
+}
+
+#[cfg(test)]
+mod tests {
+    use std::{
+        sync::mpsc::{RecvTimeoutError, channel},
+        time::Duration,
+    };
+
+    use super::*;
+
+    #[test]
+    fn what_hangs_is_not_waited_for() {
+        let (release, held) = channel::<()>();
+        let (tell, told) = channel();
+        let (started, starting) = tokio::sync::oneshot::channel();
+        let outcome = in_runtime(async {
+            let hanging = tokio::task::spawn_blocking(move || {
+                started.send(()).unwrap();
+                tell.send(held.recv_timeout(Duration::from_secs(20))).unwrap();
+            });
+            starting.await.unwrap();
+            drop(hanging);
+            Ok(())
+        });
+        assert!(outcome.is_ok());
+        drop(release);
+        assert_eq!(told.recv(), Ok(Err(RecvTimeoutError::Disconnected)), "not let go by its own time limit");
+    }
 }

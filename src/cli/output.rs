@@ -2,12 +2,15 @@
 
 use std::{
     io::{self, IsTerminal as _, Write as _},
+    os::fd::AsFd as _,
     time::{Duration, SystemTime},
 };
 
 use clap::CommandFactory as _;
 use clap_complete::Shell;
+use nix::poll::{PollFd, PollFlags, PollTimeout, poll};
 use serde::Serialize;
+use terminal_size::{Height, Width};
 
 use super::{Args, Exit, Outcome, Trouble};
 
@@ -22,13 +25,32 @@ pub(super) fn line(text: &str) -> Outcome {
     print(format!("{text}\n").as_bytes())
 }
 
-/// Prints bytes on standard output.
+/// Prints bytes on standard output. Who prints on and on asks whether it is [`abandoned`].
 pub(super) fn print(bytes: &[u8]) -> Outcome {
     let mut out = io::stdout().lock();
     match out.write_all(bytes).and_then(|()| out.flush()) {
         Err(error) if error.kind() != io::ErrorKind::BrokenPipe => Err(error.into()),
         _ => Ok(()),
     }
+}
+
+/// Whether nobody reads standard output any more: a pipe or a socket whose other end is closed, a terminal that has
+/// gone.
+pub(super) fn abandoned() -> bool {
+    let out = io::stdout();
+    let mut looked = [PollFd::new(out.as_fd(), PollFlags::empty())];
+    // A look that fails says nothing; the next one follows.
+    let seen = poll(&mut looked, PollTimeout::ZERO).is_ok();
+    seen && looked
+        .iter()
+        .filter_map(PollFd::revents)
+        .any(|events| events.intersects(PollFlags::POLLERR | PollFlags::POLLHUP))
+}
+
+/// Columns and lines of the terminal that standard output is; `None` if it is none.
+pub(super) fn terminal_size() -> Option<(usize, usize)> {
+    let (Width(columns), Height(lines)) = terminal_size::terminal_size_of(io::stdout())?;
+    Some((columns.into(), lines.into()))
 }
 
 /// Whether standard output is a terminal that wants colours (<https://no-color.org>).

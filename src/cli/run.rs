@@ -3,13 +3,12 @@
 use std::{io::IsTerminal as _, path::PathBuf, sync::Arc};
 
 use nix::sys::resource::{Resource, getrlimit, setrlimit};
-use tokio::sync::mpsc;
 
-use super::{Exit, Outcome, Trouble, args, runtime, socket};
+use super::{Exit, Outcome, Trouble, args, in_runtime, orders::Orders, socket};
 use crate::{
     clock::SystemClock,
     config::{self, Config, Environment, Sources},
-    daemon::{Daemon, Parts, StartError, engine::Engine, logging, reload::Load, signals},
+    daemon::{Daemon, Parts, StartError, engine::Engine, logging, reload::Load},
 };
 
 /// Runs the daemon until a signal stops it.
@@ -17,32 +16,46 @@ pub(super) fn run(named: Option<PathBuf>, args: args::RunArgs) -> Outcome {
     start_logging(args.log)?;
     let sources = sources(args.config);
     let load: Load = Arc::new(move || config::load(&sources));
-    let config = load().map_err(|problems| Trouble::new(Exit::Configuration, refused(&problems)))?;
-    let socket = match named.or_else(|| config.server.socket.clone()) {
-        Some(socket) => socket,
-        None => socket::place()?,
-    };
-    serve(config, socket, Some(load), None)
+    let engine = engine()?;
+    in_runtime(async {
+        // Before anything that can take long: until then a SIGHUP would end the process.
+        let mut orders = Orders::of_signals()?;
+        let Some(read) = orders.read_configuration(&load).await? else { return Ok(()) };
+        let config = read.map_err(|problems| Trouble::new(Exit::Configuration, refused(&problems)))?;
+        let socket = match named.or_else(|| config.server.socket.clone()) {
+            Some(socket) => socket,
+            None => socket::place()?,
+        };
+        serve(Service { config, socket, load: Some(load), greet: None }, &engine, orders).await
+    })
 }
 
-/// Serves a configuration on this thread, with the engine on another. `greet` is called once it serves.
-pub(super) fn serve(config: Config, socket: PathBuf, load: Option<Load>, greet: Option<Box<dyn FnOnce()>>) -> Outcome {
+/// What is to be served, and where.
+pub(super) struct Service {
+    pub(super) config: Config,
+    pub(super) socket: PathBuf,
+    /// Reads the configuration again, if there is one to read.
+    pub(super) load: Option<Load>,
+    /// Called once it serves.
+    pub(super) greet: Option<Box<dyn FnOnce()>>,
+}
+
+/// Serves on this thread, with the engine on another, until ordered to stop.
+pub(super) async fn serve(service: Service, engine: &Engine, orders: Orders) -> Outcome {
     raise_descriptor_limit();
-    let engine = Engine::start().map_err(|error| Trouble::new(Exit::Unavailable, format!("cannot start: {error}")))?;
-    runtime()?.block_on(async {
-        let (orders, received) = mpsc::channel(8);
-        let signals = signals::forward(orders)
-            .map_err(|error| Trouble::new(Exit::Unavailable, format!("cannot receive signals: {error}")))?;
-        let parts = Parts { socket, clock: Arc::new(SystemClock), engine: engine.handle().clone(), load };
-        let daemon = Daemon::build(config, parts).map_err(|error| not_started(&error))?;
-        if let Some(greet) = greet {
-            greet();
-        }
-        tokio::select! {
-            () = daemon.run(received) => Ok(()),
-            () = async { signals.await; std::future::pending().await } => Ok(()),
-        }
-    })
+    let Service { config, socket, load, greet } = service;
+    let parts = Parts { socket, clock: Arc::new(SystemClock), engine: engine.handle().clone(), load };
+    let daemon = Daemon::build(config, parts).map_err(|error| not_started(&error))?;
+    if let Some(greet) = greet {
+        greet();
+    }
+    orders.carry_out(daemon).await;
+    Ok(())
+}
+
+/// A thread to make token requests on.
+pub(super) fn engine() -> Result<Engine, Trouble> {
+    Engine::start().map_err(|error| Trouble::new(Exit::Unavailable, format!("cannot start: {error}")))
 }
 
 /// Each connection takes a descriptor, and the usual soft limit of 1,024 is below what `server.limits` allows.

@@ -7,7 +7,10 @@ use std::{
     time::Duration,
 };
 
-use super::{Exit, Outcome, Trouble, args, output, socket, table};
+use super::{
+    Exit, Outcome, Trouble, args, output, socket,
+    table::{self, Canvas},
+};
 use crate::{
     client::Channel,
     clock::{Clock as _, SystemClock},
@@ -22,24 +25,28 @@ pub(super) async fn status(named: Option<PathBuf>, args: args::StatusArgs) -> Ou
 
 async fn once(channel: Channel, args: &args::StatusArgs) -> Outcome {
     let clients = list(channel, args.client.as_deref()).await?;
-    output::print(render(&clients, args).as_bytes())
+    // What does not fit on one screen can be scrolled to.
+    let canvas = Canvas { height: None, ..canvas() };
+    output::print(render(&clients, args, canvas).as_bytes())
 }
 
-/// On a terminal the picture is drawn anew every second. Elsewhere a line is printed for each change of state.
+/// On a terminal the picture is drawn anew every second. Elsewhere a line is printed for each change of state, until
+/// nobody reads them any more.
 async fn watch(channel: Channel, args: &args::StatusArgs) -> Outcome {
     let screen = io::stdout().is_terminal() && !args.json;
     let mut seen = BTreeMap::new();
-    loop {
+    while !output::abandoned() {
         let clients = list(channel.clone(), args.client.as_deref()).await?;
         if screen {
             // Home, the picture with each line cleared behind it, and the rest of the screen cleared.
-            let picture = render(&clients, args).replace('\n', "\x1b[K\n");
+            let picture = render(&clients, args, canvas()).replace('\n', "\x1b[K\n");
             output::print(format!("\x1b[H{picture}\x1b[J").as_bytes())?;
         } else {
             news(&clients, &mut seen, args.json)?;
         }
         tokio::time::sleep(EVERY).await;
     }
+    Ok(())
 }
 
 fn news(clients: &[v1::ClientStatus], seen: &mut BTreeMap<String, (i32, String)>, json: bool) -> Outcome {
@@ -73,7 +80,7 @@ async fn list(channel: Channel, only: Option<&str>) -> Result<Vec<v1::ClientStat
     Ok(found)
 }
 
-fn render(clients: &[v1::ClientStatus], args: &args::StatusArgs) -> String {
+fn render(clients: &[v1::ClientStatus], args: &args::StatusArgs, canvas: Canvas) -> String {
     let now = SystemClock.now().wall;
     if args.json {
         let clients: Vec<_> = clients.iter().map(table::json).collect();
@@ -82,8 +89,14 @@ fn render(clients: &[v1::ClientStatus], args: &args::StatusArgs) -> String {
     match (args.client.is_some(), clients) {
         (true, [client]) => table::details(client, now),
         (_, []) => "no client that this user may use\n".to_owned(),
-        (_, clients) => table::overview(clients, now, output::colours()),
+        (_, clients) => table::overview(clients, now, canvas),
     }
+}
+
+/// As large as the terminal, if it is one.
+fn canvas() -> Canvas {
+    let (width, height) = output::terminal_size().unzip();
+    Canvas { colours: output::colours(), width, height }
 }
 
 /// How often the daemon is asked while watching.

@@ -12,9 +12,14 @@ use crate::{
 
 /// Loads a configuration with one client, which has these lines beside `client_id`; problems without their place.
 fn client(lines: &str) -> Result<Arc<ClientSettings>, String> {
+    only(&format!("client_id = \"a\"\n{lines}"))
+}
+
+/// The same with these lines alone.
+fn only(lines: &str) -> Result<Arc<ClientSettings>, String> {
     let directory = tempfile::tempdir().unwrap();
     let file = directory.path().join("main.toml");
-    fs::write(&file, format!("[clients.a]\nclient_id = \"a\"\n{lines}")).unwrap();
+    fs::write(&file, format!("[clients.a]\n{lines}")).unwrap();
     let place = format!("{}: clients.a.", file.display());
     match load(&Sources { file, environment: Environment::default(), own_uid: 990 }) {
         Ok(config) => Ok(Arc::clone(config.clients.get("a").unwrap())),
@@ -92,6 +97,37 @@ fn token_url() {
 }
 
 #[test]
+fn a_loopback_url_is_no_excuse_to_tell_a_proxy_the_secret() {
+    let load =
+        |lines: &str| client(&format!("client_secret = {{ env = \"X\" }}\ntoken_url = \"http://localhost/\"\n{lines}"));
+    for proxy in ["http://p.example:3128", "https://127.0.0.1", "socks5://p.example", "environment"] {
+        assert_eq!(
+            load(&format!("proxy = \"{proxy}\"")).unwrap_err(),
+            "token_url: sends the secret unencrypted to the proxy; remove proxy, or write allow_http = true if nobody \
+             can listen on the way"
+        );
+        assert!(load(&format!("proxy = \"{proxy}\"\nallow_http = true")).is_ok(), "{proxy}");
+    }
+    assert!(load("proxy = \"none\"").is_ok());
+}
+
+#[test]
+fn authorities_are_needed_unless_nothing_is_encrypted() {
+    let plain = |url: &str, lines: &str| {
+        let secret = "client_secret = { env = \"X\" }\nallow_http = true";
+        client(&format!("token_url = \"{url}\"\n{secret}\n{lines}")).unwrap().endpoint.transport.plain
+    };
+    for proxy in ["none", "http://p.example", "socks5://p.example", "socks5h://p.example"] {
+        assert!(plain("http://x.example/", &format!("proxy = \"{proxy}\"")), "{proxy}");
+    }
+    assert!(plain("http://localhost/", ""));
+    for proxy in ["https://p.example", "environment"] {
+        assert!(!plain("http://x.example/", &format!("proxy = \"{proxy}\"")), "{proxy}");
+    }
+    assert!(!plain("https://x.example/", "") && !plain("https://localhost/", "proxy = \"http://p.example\""));
+}
+
+#[test]
 fn client_secret() {
     let load = |value: &str| client(&format!("token_url = \"https://x.example/\"\nclient_secret = {value}"));
     let secret = |value: &str| load(value).unwrap().endpoint.client_secret.clone();
@@ -125,6 +161,21 @@ fn authentication() {
     assert_eq!(auth("auth_method = \"client_secret_basic\""), basic(BasicEncoding::Rfc6749));
     assert_eq!(auth("auth_method = \"client_secret_basic\"\nbasic_encoding = \"raw\""), basic(BasicEncoding::Raw));
     refuses("auth_method", &["\"private_key_jwt\"", "\"none\"", "\"basic\"", "1", "[]"]);
+}
+
+#[test]
+fn an_id_with_a_colon_does_not_fit_into_raw_basic_credentials() {
+    let load = |lines: &str| {
+        let rest = "token_url = \"https://x.example/\"\nclient_secret = { env = \"X\" }";
+        only(&format!("client_id = \"urn:a\"\n{rest}\n{lines}"))
+    };
+    assert_eq!(
+        load("auth_method = \"client_secret_basic\"\nbasic_encoding = \"raw\"").unwrap_err(),
+        "client_id: has a colon, where raw Basic credentials end the id (RFC 7617 section 2); write basic_encoding = \
+         \"rfc6749\" or auth_method = \"client_secret_post\""
+    );
+    assert!(load("auth_method = \"client_secret_basic\"").is_ok());
+    assert!(load("basic_encoding = \"raw\"").is_ok(), "not used for the form");
 }
 
 #[test]
@@ -255,7 +306,21 @@ fn certificate_authorities_are_read_once() {
         also(&line).unwrap_err(),
         format!("{place}holds no certificate in PEM form; name a file with one or more PEM certificates")
     );
-    fs::write(&ca, rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap().cert.pem()).unwrap();
+    let good_one = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap().cert.pem();
+    // Well-formed PEM around something else, and PEM without its end.
+    for bad_one in
+        ["-----BEGIN CERTIFICATE-----\naHVudGVyMg==\n-----END CERTIFICATE-----\n", "-----BEGIN CERTIFICATE-----\nAA"]
+    {
+        fs::write(&ca, format!("{good_one}{bad_one}")).unwrap();
+        assert_eq!(
+            also(&line).unwrap_err(),
+            format!(
+                "{place}is damaged: certificate number 2 in it cannot be read; name a file with one or more PEM \
+                 certificates"
+            )
+        );
+    }
+    fs::write(&ca, good_one).unwrap();
     let first = good(&line);
     assert!(first.endpoint.transport.ca.is_some());
     assert_eq!(first, good(&line));

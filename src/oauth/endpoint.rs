@@ -3,7 +3,7 @@
 use std::{sync::Arc, time::SystemTime};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use reqwest::{Client, Request, Response};
+use reqwest::{Request, Response};
 use zeroize::Zeroizing;
 
 use super::{
@@ -11,6 +11,7 @@ use super::{
     redact::Redactor,
     request::TokenRequest,
     response::{self, Answer, Expectations},
+    transport::HttpClient,
     unreachable,
 };
 use crate::{
@@ -27,7 +28,7 @@ use crate::{
 /// Holds nothing but references: what an attempt needs lives only as long as the attempt.
 pub struct Endpoint {
     settings: Arc<Settings>,
-    http: Client,
+    http: HttpClient,
     clock: Arc<dyn Clock>,
 }
 
@@ -35,7 +36,7 @@ impl Endpoint {
     /// An endpoint that is asked with these settings over this HTTP client, which should be made by
     /// [`Transports::client`](super::Transports::client) for `settings.transport`.
     #[must_use]
-    pub fn new(settings: Arc<Settings>, http: Client, clock: Arc<dyn Clock>) -> Self {
+    pub fn new(settings: Arc<Settings>, http: HttpClient, clock: Arc<dyn Clock>) -> Self {
         Self { settings, http, clock }
     }
 
@@ -51,7 +52,8 @@ impl Endpoint {
         let secret = secret.map_err(|error| Failure::new(FailureKind::Misconfigured, error.to_string()))?;
         *stage = Stage::Asking;
         let sent = self.clock.now().wall;
-        let response = self.http.execute(self.request(&secret)).await.map_err(|error| self.unreachable(error))?;
+        let http = self.http.current();
+        let response = http.execute(self.request(&secret)).await.map_err(|error| self.unreachable(error))?;
         let reply = self.receive(response).await?;
         let mut issued = self.judge(&reply, sent, &secret)?;
         issued.secret_in_use = 1;
@@ -108,7 +110,7 @@ impl Endpoint {
     }
 
     fn unreachable(&self, error: reqwest::Error) -> Failure {
-        Failure::new(FailureKind::Unreachable, unreachable::explain(error, &self.settings))
+        unreachable::explain(error, &self.settings)
     }
 
     fn too_slow(&self, stage: &Stage) -> Failure {

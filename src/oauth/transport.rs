@@ -3,27 +3,37 @@
 use std::{
     collections::HashMap,
     fmt,
-    sync::{Arc, Mutex, PoisonError},
+    sync::{
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, Ordering},
+    },
     time::Duration,
 };
 
+use arc_swap::ArcSwap;
 use reqwest::{Certificate, Client, Proxy, redirect};
+use rustls::{
+    RootCertStore,
+    pki_types::{CertificateDer, pem::PemObject as _},
+};
 use url::Url;
 
-/// Settings of a connection. Clients with equal settings share one connection pool.
+/// Settings of a connection. Clients with equal settings share one HTTP client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
 pub struct Transport {
     /// Limit for connecting, TLS included.
     pub connect_timeout: Duration,
     /// Certificate authorities to trust instead of the system's.
     pub ca: Option<CaBundle>,
+    /// Nothing on the way is encrypted: no certificate authorities are needed, and none are looked for.
+    pub plain: bool,
     /// Which proxy to use.
     pub proxy: ProxyChoice,
 }
 
 impl Default for Transport {
     fn default() -> Self {
-        Self { connect_timeout: Duration::from_secs(3), ca: None, proxy: ProxyChoice::None }
+        Self { connect_timeout: Duration::from_secs(3), ca: None, plain: false, proxy: ProxyChoice::None }
     }
 }
 
@@ -32,16 +42,21 @@ impl Default for Transport {
 pub struct CaBundle(Arc<[u8]>);
 
 impl CaBundle {
-    /// Checks that the text holds certificates.
+    /// Checks that the text holds certificates, and that each of them can be an authority.
     ///
     /// # Errors
-    /// What is wrong with it.
+    /// What is wrong with it, and with which certificate.
     pub fn parse(pem: &[u8]) -> Result<Self, String> {
-        match Certificate::from_pem_bundle(pem) {
-            Ok(found) if found.is_empty() => Err("holds no certificate in PEM form".to_owned()),
-            Ok(_) => Ok(Self(Arc::from(pem))),
-            Err(error) => Err(format!("is not readable as PEM certificates: {error}")),
+        let mut authorities = RootCertStore::empty();
+        for (number, certificate) in (1_u32..).zip(CertificateDer::pem_reader_iter(pem)) {
+            // The library's own words are about peers and encodings; the number helps more.
+            let added = certificate.ok().and_then(|certificate| authorities.add(certificate).ok());
+            added.ok_or_else(|| format!("is damaged: certificate number {number} in it cannot be read"))?;
         }
+        if authorities.is_empty() {
+            return Err("holds no certificate in PEM form".to_owned());
+        }
+        Ok(Self(Arc::from(pem)))
     }
 }
 
@@ -71,7 +86,7 @@ impl fmt::Debug for ProxyChoice {
 /// Makes HTTP clients, one for each distinct [`Transport`].
 #[derive(Default)]
 pub struct Transports {
-    made: Mutex<HashMap<Transport, Client>>,
+    made: Mutex<HashMap<Transport, HttpClient>>,
 }
 
 impl Transports {
@@ -80,21 +95,63 @@ impl Transports {
     /// # Errors
     /// [`TransportError`] if the TLS stack cannot be set up, for example because the system has no certificate
     /// authorities.
-    pub fn client(&self, transport: &Transport) -> Result<Client, TransportError> {
+    pub fn client(&self, transport: &Transport) -> Result<HttpClient, TransportError> {
         // Held while building, so that a hundred thousand clients starting at once build one.
         let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
         if let Some(client) = made.get(transport) {
             return Ok(client.clone());
         }
-        let client = build(transport).map_err(TransportError)?;
+        let client = HttpClient::new(transport).map_err(TransportError)?;
         made.insert(transport.clone(), client.clone());
         Ok(client)
+    }
+
+    /// Forgets what was read of the system, and the clients that nobody uses any more.
+    ///
+    /// Called at each reload, before clients are asked for, so that newly installed system authorities are read: also
+    /// by those who keep their client, before its next request.
+    pub fn forget(&self) {
+        let mut made = self.made.lock().unwrap_or_else(PoisonError::into_inner);
+        made.retain(|_, client| Arc::strong_count(&client.0) > 1);
+        for client in made.values() {
+            client.0.outdated.store(true, Ordering::Relaxed);
+        }
     }
 }
 
 impl fmt::Debug for Transports {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Transports").finish_non_exhaustive()
+    }
+}
+
+/// An HTTP client, shared by all whose [`Transport`] is the same.
+#[derive(Clone)]
+pub struct HttpClient(Arc<Made>);
+
+struct Made {
+    transport: Transport,
+    client: ArcSwap<Client>,
+    outdated: AtomicBool,
+}
+
+impl HttpClient {
+    fn new(transport: &Transport) -> reqwest::Result<Self> {
+        let client = ArcSwap::from_pointee(build(transport)?);
+        Ok(Self(Arc::new(Made { transport: transport.clone(), client, outdated: AtomicBool::new(false) })))
+    }
+
+    /// What to send the next request with; made anew if it rests on what has been forgotten.
+    pub(super) fn current(&self) -> Arc<Client> {
+        let Made { transport, client, outdated } = &*self.0;
+        if outdated.swap(false, Ordering::Relaxed) {
+            match build(transport).map_err(TransportError) {
+                Ok(fresh) => client.store(Arc::new(fresh)),
+                // The authorities that were there before are better than none.
+                Err(error) => tracing::warn!(%error, "certificate authorities not read again; the old ones count"),
+            }
+        }
+        client.load_full()
     }
 }
 
@@ -133,13 +190,17 @@ fn build(transport: &Transport) -> reqwest::Result<Client> {
         .redirect(redirect::Policy::none())
         .retry(reqwest::retry::never())
         .connect_timeout(transport.connect_timeout)
-        .pool_idle_timeout(POOL_IDLE)
-        .pool_max_idle_per_host(1)
+        // A connection for each request. A pooled HTTP/2 connection that hangs would be handed to every retry of every
+        // client of its issuer, each of which makes it look fresh; and token requests are many minutes apart.
+        .pool_max_idle_per_host(0)
         .http1_max_headers(MAX_HEADERS)
         .referer(false)
         .user_agent(concat!("bearerd/", env!("CARGO_PKG_VERSION")));
-    if let Some(CaBundle(pem)) = &transport.ca {
-        builder = builder.tls_certs_only(Certificate::from_pem_bundle(pem)?);
+    match &transport.ca {
+        Some(CaBundle(pem)) => builder = builder.tls_certs_only(Certificate::from_pem_bundle(pem)?),
+        // Otherwise the system's are read, and there must be some.
+        None if transport.plain => builder = builder.tls_certs_only([]),
+        None => {}
     }
     match &transport.proxy {
         ProxyChoice::None => builder = builder.no_proxy(),
@@ -149,8 +210,39 @@ fn build(transport: &Transport) -> reqwest::Result<Client> {
     builder.build()
 }
 
-/// Token requests of one client are many minutes apart: a connection is kept for a retry, not for the next
-/// refresh, because half-dead idle connections are a common cause of a failed one.
-const POOL_IDLE: Duration = Duration::from_secs(20);
 /// More headers than this are refused by the HTTP parser.
 const MAX_HEADERS: usize = 128;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn plain() -> Transport {
+        Transport { plain: true, ..Transport::default() }
+    }
+
+    #[test]
+    fn what_is_forgotten_is_made_anew_for_those_who_have_it_too() {
+        let transports = Transports::default();
+        let client = transports.client(&plain()).unwrap();
+        let first = client.current();
+        assert!(Arc::ptr_eq(&first, &client.current()));
+        assert!(Arc::ptr_eq(&first, &transports.client(&plain()).unwrap().current()), "shared");
+        transports.forget();
+        let second = client.current();
+        assert!(!Arc::ptr_eq(&first, &second));
+        assert!(Arc::ptr_eq(&second, &transports.client(&plain()).unwrap().current()), "still shared");
+    }
+
+    #[test]
+    fn what_nobody_uses_is_forgotten_altogether() {
+        let transports = Transports::default();
+        let used = transports.client(&plain()).unwrap();
+        let other = Transport { connect_timeout: Duration::from_secs(1), ..plain() };
+        drop(transports.client(&other).unwrap());
+        transports.forget();
+        let left: Vec<_> = transports.made.lock().unwrap().keys().cloned().collect();
+        assert_eq!(left, [plain()]);
+        drop(used);
+    }
+}

@@ -6,28 +6,37 @@ use rustls::CertificateError;
 use url::{Host, Url};
 
 use super::{ProxyChoice, Settings, redact::Redactor};
+use crate::token::{Failure, FailureKind};
 
 /// Explains an error of the HTTP client. Names the issuer's host and the proxy's, never the rest of a URL.
-pub(super) fn explain(error: reqwest::Error, settings: &Settings) -> String {
+pub(super) fn explain(error: reqwest::Error, settings: &Settings) -> Failure {
     // The URL may carry what is not meant for a log.
     let error = error.without_url();
+    let place = format!("{}{}", host(&settings.token_url), through(&settings.transport.proxy));
+    if find::<hyper::Error>(&error).is_some_and(|error| error.is_parse() && !error.is_parse_too_large()) {
+        // Somebody is there, but it is not an issuer.
+        return Failure::new(FailureKind::Malformed, format!("{place} does not speak HTTP here; check token_url"));
+    }
+    Failure::new(FailureKind::Unreachable, explain_connection(&error, &place, settings))
+}
+
+fn explain_connection(error: &reqwest::Error, place: &str, settings: &Settings) -> String {
     let host = host(&settings.token_url);
-    let through = through(&settings.transport.proxy);
-    if let Some(problem) = find::<rustls::Error>(&error) {
-        return format!("TLS with {host}{through} failed: {}", printable(&tls(problem, &host)));
+    if let Some(problem) = find::<rustls::Error>(error) {
+        return format!("TLS with {place} failed: {}", printable(&tls(problem, &host)));
     }
-    let cause = printable(&root(&error));
+    let cause = printable(&root(error));
     if error.is_connect() && error.is_timeout() {
-        return format!("no connection to {host}{through} within {}", seconds(settings.transport.connect_timeout));
+        return format!("no connection to {place} within {}", seconds(settings.transport.connect_timeout));
     }
-    if chain(&error).any(|cause| cause.to_string().starts_with("dns error")) {
-        let who = if through.is_empty() { host } else { format!("{host} or its proxy") };
+    if chain(error).any(|cause| cause.to_string().starts_with("dns error")) {
+        let who = if settings.transport.proxy == ProxyChoice::None { host } else { format!("{host} or its proxy") };
         return format!("the name {who} cannot be resolved: {cause}; check token_url and the name servers");
     }
     if error.is_connect() {
-        return format!("cannot connect to {host}{through}: {cause}");
+        return format!("cannot connect to {place}: {cause}");
     }
-    format!("{host}{through} broke off before its answer was complete: {cause}")
+    format!("{place} broke off before its answer was complete: {cause}")
 }
 
 /// Host and, unless it is the scheme's own, port.
@@ -54,7 +63,7 @@ fn tls(error: &rustls::Error, host: &str) -> String {
     match problem {
         CertificateError::UnknownIssuer => {
             "its certificate is not trusted (unknown authority); set tls.ca_file to the authority's certificate, or \
-             install it on the system"
+             install it on the system and reload"
                 .to_owned()
         }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {

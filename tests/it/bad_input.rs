@@ -133,6 +133,21 @@ fn what_is_no_text_is_no_configuration() {
 }
 
 #[test]
+fn a_damaged_certificate_authority_is_named_before_it_is_needed() {
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    let good = rcgen::generate_simple_self_signed(["ca.example".to_owned()]).unwrap().cert.pem();
+    fs::write(ca.path(), format!("{good}-----BEGIN CERTIFICATE-----\naHVudGVyMg==\n-----END CERTIFICATE-----\n"))
+        .unwrap();
+    bad_configuration(
+        format!("{GOOD}tls.ca_file = \"{}\"\n", ca.path().display()),
+        &[
+            "DIR/bearerd.toml: clients.one.tls.ca_file: names a file that is damaged: certificate number 2 in it cannot \
+             be read; name a file with one or more PEM certificates",
+        ],
+    );
+}
+
+#[test]
 fn a_missing_configuration_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let expected = "the configuration has 1 problem:\nDIR/bearerd.toml: does not exist; create it or correct the path";
@@ -306,7 +321,7 @@ fn a_stale_socket_is_replaced() {
     let living = Process::spawn(&mut daemon(dir.path(), "b.sock"));
     living.wait_for_stderr(" serving ");
     let ended = bearerd().args(["health", "--socket"]).arg(&path).output().unwrap();
-    assert_eq!(Ended::of(ended), Ended::new(0, "ok: every required client has a usable token\n", ""));
+    assert_eq!(Ended::of(ended), Ended::new(0, "ok: every required client has a usable token or is idle\n", ""));
 }
 
 #[test]

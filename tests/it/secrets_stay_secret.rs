@@ -513,7 +513,7 @@ fn good_tokens_reach_no_json() {
 #[test]
 fn the_password_of_a_proxy_stays_between_the_two() {
     let idp = Idp::start();
-    let proxy = format!("proxy = \"http://user:{PASSWORD}@{}\"\nprefetch = false", idp.address());
+    let proxy = format!("proxy = \"http://user:{PASSWORD}@{}\"\nallow_http = true\nprefetch = false", idp.address());
     let config = client("demo", &idp, &proxy).replace(&idp.token_url(), "http://127.0.0.1:1/token");
     let mut watched = Watched::start(&config, "text");
     for answer in [Answer::new(407, "no"), Answer::close(), Answer::token(TOKEN, 3_600)] {

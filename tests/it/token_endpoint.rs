@@ -3,7 +3,13 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use std::{fs, io::Write as _, path::Path, sync::Arc, time::Duration};
+use std::{
+    fs,
+    io::{Read as _, Write as _},
+    path::Path,
+    sync::Arc,
+    time::Duration,
+};
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bearerd::{
@@ -80,6 +86,11 @@ impl Bench {
     }
 }
 
+/// On which connections the requests came.
+fn connections(idp: &Idp) -> Vec<usize> {
+    idp.requests().iter().map(|request| request.connection).collect()
+}
+
 fn gzip(text: &str) -> Vec<u8> {
     let mut encoder = GzEncoder::new(Vec::new(), Compression::best());
     encoder.write_all(text.as_bytes()).unwrap();
@@ -147,6 +158,7 @@ async fn tls_is_trusted_with_the_ca_file_only() {
     let text = bench.fails(FailureKind::Unreachable).await;
     let expected = format!("TLS with {} failed: its certificate is not trusted", idp.address());
     assert!(text.starts_with(&expected) && text.contains("set tls.ca_file"), "{text}");
+    assert!(text.ends_with("or install it on the system and reload"), "{text}");
     assert_eq!(idp.request_count(), 0, "the secret was not sent");
     bench.settings.transport.ca = Some(CaBundle::parse(idp.ca_pem().as_bytes()).unwrap());
     assert_eq!(bench.fetch().await.unwrap().value.expose(), "tok-1");
@@ -233,6 +245,50 @@ async fn an_issuer_that_never_answers_costs_the_time_limit_and_no_more() {
     idp.next(Answer::token("late", 60).behind(&gate));
     assert_eq!(bench.fails(FailureKind::Unreachable).await, expected);
     gate.open();
+}
+
+#[tokio::test]
+async fn each_request_has_a_connection_of_its_own() {
+    let idp = Idp::start();
+    let bench = Bench::new(&idp.token_url());
+    let endpoint = bench.endpoint();
+    for _ in 0..2 {
+        endpoint.fetch().await.unwrap();
+    }
+    assert_eq!(connections(&idp), [0, 1]);
+}
+
+#[tokio::test]
+async fn an_http2_connection_that_hangs_is_not_used_again() {
+    let idp = Idp::start_http2();
+    let mut bench = Bench::new(&idp.token_url());
+    bench.settings.transport.ca = Some(CaBundle::parse(idp.ca_pem().as_bytes()).unwrap());
+    let endpoint = bench.endpoint();
+    idp.next(Answer::never());
+    // Given up while it waits, as when its time is over.
+    tokio::select! {
+        outcome = endpoint.fetch() => panic!("it should hang, not end with {outcome:?}"),
+        _ = idp.wait_for_requests(1) => {}
+    }
+    assert_eq!(endpoint.fetch().await.unwrap().value.expose(), "tok-1");
+    assert_eq!(connections(&idp), [0, 1]);
+}
+
+#[tokio::test]
+async fn what_does_not_speak_http_is_named() {
+    let other = std::net::TcpListener::bind("127.0.0.1:0").unwrap();
+    let address = other.local_addr().unwrap();
+    let bench = Bench::new(&format!("http://{address}/token"));
+    let answering = std::thread::spawn(move || {
+        let mut stream = other.accept().unwrap().0;
+        stream.read_exact(&mut [0]).unwrap();
+        stream.write_all(b"SSH-2.0-OpenSSH_9.9\r\n").unwrap();
+        // Closed with something unread, it would take its words back.
+        drop(stream.read_to_end(&mut Vec::new()));
+    });
+    let text = bench.fails(FailureKind::Malformed).await;
+    assert_eq!(text, format!("{address} does not speak HTTP here; check token_url"));
+    answering.join().unwrap();
 }
 
 #[tokio::test]

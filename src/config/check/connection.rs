@@ -13,7 +13,7 @@ use crate::{
     oauth::{CaBundle, ProxyChoice, Transport},
 };
 
-/// The connection's settings and the limit of one whole attempt.
+/// The connection's settings, but for what follows from the token endpoint's URL, and the limit of one whole attempt.
 pub(super) fn check(client: &Table<'_>, shared: &mut Shared) -> (Transport, Duration) {
     let table = client.key("timeouts").table(&TIMEOUTS);
     let (connect, attempt) = (table.key("connect"), table.key("attempt"));
@@ -29,7 +29,7 @@ pub(super) fn check(client: &Table<'_>, shared: &mut Shared) -> (Transport, Dura
     let tls = client.key("tls").table(&TLS);
     let ca = ca_bundle(&tls.key("ca_file"), shared);
     let proxy = proxy(&client.key("proxy")).unwrap_or_default();
-    (Transport { connect_timeout, ca, proxy }, attempt_timeout)
+    (Transport { connect_timeout, ca, proxy, ..Transport::default() }, attempt_timeout)
 }
 
 fn ca_bundle(node: &Node<'_>, shared: &mut Shared) -> Option<CaBundle> {

@@ -5,16 +5,17 @@ use url::{Host, Url};
 use super::{connection, request, secret, shared::Shared};
 use crate::{
     config::reader::{Node, Table},
-    oauth::{BasicEncoding, ClientAuth, LifetimeUnit, Settings},
+    oauth::{BasicEncoding, ClientAuth, LifetimeUnit, ProxyChoice, Settings, Transport},
 };
 
 /// Reads the keys of a client that its token endpoint is about. `None` only if something was reported.
 pub(super) fn check(client: &Table<'_>, shared: &mut Shared) -> Option<Settings> {
     // Every part is read before one is missed, so that all problems are found.
-    let token_url = token_url(client);
-    let client_id = client_id(&client.key("client_id"));
-    let client_secret = secret::check(&client.key("client_secret"));
+    let (transport, attempt_timeout) = connection::check(client, shared);
+    let token_url = token_url(client, &transport.proxy);
     let auth = auth(client);
+    let client_id = client_id(&client.key("client_id"), auth);
+    let client_secret = secret::check(&client.key("client_secret"));
     let scope = request::scope(&client.key("scope"));
     let audience = request::audience(&client.key("audience"));
     let resource = request::resource(&client.key("resource"));
@@ -22,9 +23,10 @@ pub(super) fn check(client: &Table<'_>, shared: &mut Shared) -> Option<Settings>
     let token_type = token_type(&client.key("token_type"));
     let expires_in_unit = client.key("expires_in_unit").choice(&UNITS).unwrap_or_default();
     let expires_at_field = client.key("expires_at_field").text().map(Box::from);
-    let (transport, attempt_timeout) = connection::check(client, shared);
+    let token_url = token_url?;
+    let plain = is_plain(&token_url, &transport.proxy);
     Some(Settings {
-        token_url: token_url?,
+        token_url,
         client_id: client_id?,
         client_secret: client_secret?,
         auth,
@@ -35,12 +37,12 @@ pub(super) fn check(client: &Table<'_>, shared: &mut Shared) -> Option<Settings>
         token_type,
         expires_in_unit,
         expires_at_field,
-        transport,
+        transport: Transport { plain, ..transport },
         attempt_timeout,
     })
 }
 
-fn token_url(client: &Table<'_>) -> Option<Url> {
+fn token_url(client: &Table<'_>, proxy: &ProxyChoice) -> Option<Url> {
     let allow_http = client.key("allow_http").flag().unwrap_or(false);
     let node = client.key("token_url").required(r#"add token_url = "https://…""#);
     let text = node.text()?;
@@ -52,11 +54,18 @@ fn token_url(client: &Table<'_>) -> Option<Url> {
         node.problem("is not an https:// URL", r#"write one like "https://issuer.example/oauth2/token""#);
         return None;
     };
-    if url.scheme() == "http" && !is_loopback(&url) && !allow_http {
-        node.problem(
-            "sends the secret unencrypted",
-            "write https://, or allow_http = true if nobody can listen on the way",
-        );
+    if url.scheme() == "http" && !allow_http {
+        if !is_loopback(&url) {
+            node.problem(
+                "sends the secret unencrypted",
+                "write https://, or allow_http = true if nobody can listen on the way",
+            );
+        } else if *proxy != ProxyChoice::None {
+            node.problem(
+                "sends the secret unencrypted to the proxy",
+                "remove proxy, or write allow_http = true if nobody can listen on the way",
+            );
+        }
     }
     if !url.username().is_empty() || url.password().is_some() {
         node.problem("holds a user name or password", "write client_id and client_secret instead");
@@ -77,11 +86,28 @@ fn is_loopback(url: &Url) -> bool {
     }
 }
 
-fn client_id(node: &Node<'_>) -> Option<Box<str>> {
+/// Whether nothing on the way to the URL is encrypted.
+fn is_plain(url: &Url, proxy: &ProxyChoice) -> bool {
+    let unencrypted = match proxy {
+        ProxyChoice::None => true,
+        // It may name a proxy that is spoken to over TLS.
+        ProxyChoice::Environment => false,
+        ProxyChoice::Url(proxy) => proxy.scheme() != "https",
+    };
+    unencrypted && url.scheme() == "http"
+}
+
+fn client_id(node: &Node<'_>, auth: ClientAuth) -> Option<Box<str>> {
     let node = node.required(r#"add client_id = "…""#);
     let text = node.text()?;
     if !text.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
         node.problem("is not printable ASCII (RFC 6749 appendix A.1)", "write what the issuer gave you");
+    }
+    if text.contains(':') && auth == (ClientAuth::SecretBasic { encoding: BasicEncoding::Raw }) {
+        node.problem(
+            "has a colon, where raw Basic credentials end the id (RFC 7617 section 2)",
+            r#"write basic_encoding = "rfc6749" or auth_method = "client_secret_post""#,
+        );
     }
     Some(text.into())
 }

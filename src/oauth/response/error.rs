@@ -66,13 +66,21 @@ fn description(fields: &Fields, redactor: &Redactor) -> String {
 /// `HTTP 401` + `, invalid_client: no such client` + ` (check client_id, ...)`.
 fn failure(status: u16, code: Option<&str>, said: &str) -> Failure {
     let code = code.map(str::to_ascii_lowercase);
-    let advice = advice(status, code.as_deref()).map(|advice| format!(" ({advice})")).unwrap_or_default();
-    Failure::new(kind(status, code.as_deref()), format!("HTTP {status}{said}{advice}")).throttled(status == 429)
+    let code = code.as_deref();
+    let advice = advice(status, code).map(|advice| format!(" ({advice})")).unwrap_or_default();
+    let failure = Failure::new(kind(status, code), format!("HTTP {status}{said}{advice}"));
+    failure.throttled(status == 429 || is_zohos_429(status, code))
+}
+
+/// Zoho says that it gets too many requests in words of its own; their neighbour `access_denied` is a refusal.
+fn is_zohos_429(status: u16, code: Option<&str>) -> bool {
+    matches!(status, 200..=299 | 400) && code == Some("access denied")
 }
 
 /// Whether waiting helps, or somebody must change something.
 fn kind(status: u16, code: Option<&str>) -> FailureKind {
     match (status, code) {
+        _ if is_zohos_429(status, code) => FailureKind::Busy,
         (408 | 425 | 429 | 500.., _) | (_, Some("server_error" | "slow_down" | "temporarily_unavailable")) => {
             FailureKind::Busy
         }
@@ -84,6 +92,7 @@ fn kind(status: u16, code: Option<&str>) -> FailureKind {
 fn advice(status: u16, code: Option<&str>) -> Option<&'static str> {
     match (code, status) {
         (_, 408 | 425 | 429 | 500..) => None,
+        _ if is_zohos_429(status, code) => Some("too many token requests; see budget and idle_after"),
         (Some("invalid_client"), _) | (None, 401) => Some("check client_id, client_secret and auth_method"),
         (Some("invalid_scope"), _) => Some("check scope"),
         (Some("invalid_target"), _) => Some("check resource and audience"),

@@ -15,7 +15,7 @@ mod redirect;
 mod success;
 mod time;
 
-use std::time::SystemTime;
+use std::{fmt, time::SystemTime};
 
 use url::Url;
 
@@ -28,7 +28,7 @@ use super::{LifetimeUnit, Settings, redact::Redactor};
 use crate::token::{Failure, FailureKind, Issued};
 
 /// One answer as it came over the wire.
-#[derive(Clone, Copy, Debug)]
+#[derive(Clone, Copy)]
 pub struct Answer<'a> {
     /// HTTP status.
     pub status: u16,
@@ -48,6 +48,13 @@ pub struct Answer<'a> {
     pub sent: SystemTime,
     /// Local wall time when the answer had arrived.
     pub received: SystemTime,
+}
+
+impl fmt::Debug for Answer<'_> {
+    /// The body may hold a token, and every header an echo of what was sent.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.debug_struct("Answer").field("status", &self.status).finish_non_exhaustive()
+    }
 }
 
 /// What the answer is measured against.
@@ -87,10 +94,10 @@ impl<'a> Expectations<'a> {
 /// [`Issued::secret_in_use`] is left 0: which secret was sent, the sender knows.
 ///
 /// # Errors
-/// [`FailureKind::Busy`] for 408, 425, 429, 5xx and the error codes `server_error`, `slow_down` and
-/// `temporarily_unavailable` in any status; [`FailureKind::Refused`] for any other error code and any other 4xx;
-/// [`FailureKind::Malformed`] for redirects and whatever else brings no usable token. `Retry-After` is passed on
-/// with each of them.
+/// [`FailureKind::Busy`] for 408, 425, 429, 5xx, the error codes `server_error`, `slow_down` and
+/// `temporarily_unavailable` in any status, and Zoho's way to say 429; [`FailureKind::Refused`] for any other error
+/// code and any other 4xx; [`FailureKind::Malformed`] for redirects and whatever else brings no usable token.
+/// `Retry-After` is passed on with each of them.
 pub fn parse(answer: &Answer<'_>, expectations: &Expectations<'_>) -> Result<Issued, Failure> {
     let clock = IssuerTime::of(answer);
     let judged = match answer.status {

@@ -229,12 +229,18 @@ fn row_marketo_the_shrinking_expires_in_is_taken_as_it_is() {
 }
 
 #[test]
-fn row_zoho_access_denied_is_an_unknown_code() {
+fn row_zoho_access_denied_is_a_throttle() {
     let description = "You have made too many requests continuously.";
     let body = json!({ "error": "Access Denied", "error_description": description, "status": "failure" });
-    let failure = bad(400, &body.to_string());
-    assert_eq!(failure.kind, FailureKind::Refused);
-    assert_eq!(&*failure.text, "HTTP 400, Access Denied: You have made too many requests continuously.");
+    for status in [200, 400] {
+        let text =
+            format!("HTTP {status}, Access Denied: {description} (too many token requests; see budget and idle_after)");
+        assert_eq!(bad(status, &body.to_string()), Failure::new(FailureKind::Busy, text).throttled(true));
+    }
+    for (status, code) in [(401, "Access Denied"), (403, "Access Denied"), (400, "access_denied")] {
+        let failure = bad(status, &json!({ "error": code }).to_string());
+        assert_eq!((failure.kind, failure.throttled), (FailureKind::Refused, false), "{status} {code}");
+    }
 }
 
 #[test]
@@ -572,6 +578,21 @@ fn error_descriptions_are_redacted_and_cut() {
     assert!(failure.text.len() < 700);
     let spring = bad(401, r#"{"error":"Unauthorized","message":"Bad credentials","path":"/oauth2/token"}"#);
     assert_eq!(&*spring.text, "HTTP 401, Unauthorized: Bad credentials");
+}
+
+#[test]
+fn debug_shows_nothing_that_may_be_secret() {
+    let all = Some("hunter2");
+    let whole = Answer {
+        content_type: all,
+        content_encoding: all,
+        date: all,
+        retry_after: all,
+        location: all,
+        ..answer(200, b"hunter2")
+    };
+    let shown = format!("{whole:?} {:?}", answer(401, b"104, 117, 110"));
+    assert_eq!(shown, "Answer { status: 200, .. } Answer { status: 401, .. }");
 }
 
 /// Any JSON, with the keys that matter over-represented.

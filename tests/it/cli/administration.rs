@@ -1,5 +1,7 @@
 //! `refresh` and `reload`.
 
+use std::fs;
+
 use super::{DAY, calm_client, client, fails, prints};
 use crate::support::{
     binary::{Daemon, Ended},
@@ -98,6 +100,28 @@ fn a_reload_says_what_changed() {
             "\n"
         ))
     );
+}
+
+#[test]
+fn a_reload_reads_newly_installed_certificate_authorities() {
+    let [idp, other] = [Idp::start_tls(), Idp::start_tls()];
+    let system = tempfile::NamedTempFile::new().unwrap();
+    fs::write(system.path(), other.ca_pem()).unwrap();
+    let daemon = Daemon::start_with(&client("demo", &idp, ""), &[], |command| {
+        command.env("SSL_CERT_FILE", system.path());
+    });
+    assert_eq!(
+        daemon.run(&["refresh", "demo"]).plain(daemon.dir()),
+        fails(
+            75,
+            "bearerd: demo: not renewed: TLS with ISSUER failed: its certificate is not trusted (unknown authority); \
+             set tls.ca_file to the authority's certificate, or install it on the system and reload \
+             [ISSUER_UNREACHABLE]\n"
+        )
+    );
+    fs::write(system.path(), idp.ca_pem()).unwrap();
+    assert_eq!(daemon.run(&["reload"]), prints("reloaded: 1 unchanged\n"));
+    assert_eq!(daemon.run(&["refresh", "demo"]).code, Some(0));
 }
 
 #[test]

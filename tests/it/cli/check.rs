@@ -7,8 +7,8 @@ use tempfile::TempDir;
 
 use super::{ClosedPort, client, fails, prints};
 use crate::support::{
-    binary::{Ended, bearerd},
-    idp::{Answer, Idp},
+    binary::{Ended, Process, bearerd},
+    idp::{Answer, Gate, Idp},
 };
 
 /// A directory with a configuration in it, and the secret that it names.
@@ -41,7 +41,11 @@ fn a_good_configuration_is_said_to_be_good() {
     assert_eq!(check(dir.path(), &[]), prints("DIR/bearerd.toml, DIR/conf.d/b.toml: good, 2 clients\n"));
     assert_eq!(
         check(dir.path(), &["--json"]),
-        prints("{\"clients\":2,\"files\":[\"DIR/bearerd.toml\",\"DIR/conf.d/b.toml\"],\"problems\":[]}\n")
+        prints(concat!(
+            r#"{"clients":[{"name":"one"},{"name":"two"}],"#,
+            r#""files":["DIR/bearerd.toml","DIR/conf.d/b.toml"],"problems":[]}"#,
+            "\n"
+        ))
     );
 }
 
@@ -74,7 +78,8 @@ fn every_problem_is_named_at_once() {
         Ended::new(
             78,
             concat!(
-                r#"{"problems":[{"file":"DIR/bearerd.toml","message":"is not a known key","path":"clients.one.client-id","#,
+                r#"{"clients":[],"#,
+                r#""problems":[{"file":"DIR/bearerd.toml","message":"is not a known key","path":"clients.one.client-id","#,
                 r#""remedy":"did you mean \"client_id\"?"},"#,
                 r#"{"file":"DIR/bearerd.toml","message":"is missing","path":"clients.one.client_id","#,
                 r#""remedy":"add client_id = \"…\""}]}"#,
@@ -108,7 +113,8 @@ fn online_a_good_client_gets_a_token_that_is_not_shown() {
     assert_eq!(
         check(dir.path(), &["--online", "--json"]),
         prints(concat!(
-            r#"{"clients":[{"name":"demo","odd":[],"ok":true,"token_type":"Bearer","valid_for":"1h"}]}"#,
+            r#"{"clients":[{"name":"demo","odd":[],"ok":true,"token_type":"Bearer","valid_for_seconds":3600}],"#,
+            r#""files":["DIR/bearerd.toml"],"problems":[]}"#,
             "\n"
         ))
     );
@@ -136,29 +142,28 @@ fn online_everything_odd_is_said_with_the_key_to_set() {
     idp.next(odd);
     let ended = check(dir.path(), &["--online", "--json"]);
     let client = json!({
-        "name": "demo", "ok": true, "token_type": "MAC", "valid_for": "1d", "odd": lines,
+        "name": "demo", "ok": true, "token_type": "MAC", "valid_for_seconds": 86_400, "odd": lines,
     });
-    assert_eq!(ended, prints(&format!("{}\n", json!({ "clients": [client] }))));
+    let document = json!({ "clients": [client], "files": ["DIR/bearerd.toml"], "problems": [] });
+    assert_eq!(ended, prints(&format!("{document}\n")));
 }
 
 #[test]
 fn online_every_client_is_tried_and_failures_are_counted() {
-    let idp = Idp::start();
+    // Each has an issuer of its own, as they are asked at the same time.
+    let [good, refusing, dead] = [Idp::start(), Idp::start(), Idp::start()];
     let nobody = ClosedPort::hold();
     let config = [
-        client("a-down", &idp, "").replace(&idp.token_url(), &nobody.url()),
-        client("b-good", &idp, ""),
-        client("c-refused", &idp, ""),
-        client("d-secret", &idp, "").replace("@DIR@/secret", "@DIR@/gone"),
-        client("e-dead", &idp, ""),
+        client("a-down", &good, "").replace(&good.token_url(), &nobody.url()),
+        client("b-good", &good, ""),
+        client("c-refused", &refusing, ""),
+        client("d-secret", &good, "").replace("@DIR@/secret", "@DIR@/gone"),
+        client("e-dead", &dead, ""),
     ];
     let dir = directory(&config.concat());
-    let script = || {
-        idp.next(Answer::token("tok-good", 600));
-        idp.next(Answer::error(401, "invalid_client"));
-        idp.next(Answer::json(200, &json!({ "access_token": EXPIRED_JWT, "token_type": "Bearer" })));
-    };
-    script();
+    good.issue_for(600);
+    refusing.otherwise(|_| Answer::error(401, "invalid_client"));
+    dead.otherwise(|_| Answer::json(200, &json!({ "access_token": EXPIRED_JWT, "token_type": "Bearer" })));
     assert_eq!(
         check(dir.path(), &["--online"]),
         Ended::new(
@@ -174,7 +179,6 @@ fn online_every_client_is_tried_and_failures_are_counted() {
             "bearerd: 4 of 5 clients got no token\n"
         )
     );
-    script();
     let ended = check(dir.path(), &["--online", "--json"]);
     let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
     assert_eq!((ended.code, ended.stderr.as_str()), (Some(69), ""));
@@ -185,6 +189,40 @@ fn online_every_client_is_tried_and_failures_are_counted() {
             "text": "HTTP 401, invalid_client (check client_id, client_secret and auth_method)",
         })
     );
+}
+
+#[test]
+fn online_four_are_tried_at_a_time_and_told_in_the_order_of_their_names() {
+    let [slow, fast] = [Idp::start(), Idp::start()];
+    let gate = Gate::closed();
+    slow.next(Answer::token("tok-slow", 600).behind(&gate));
+    let others: String = ["b", "c", "d", "e", "f"].map(|name| client(name, &fast, "")).concat();
+    let dir = directory(&(client("a", &slow, "") + &others));
+    let mut command = bearerd();
+    let mut checking =
+        Process::spawn(command.args(["check", "--online", "--config"]).arg(dir.path().join("bearerd.toml")));
+    let runtime = tokio::runtime::Builder::new_current_thread().enable_all().build().unwrap();
+    runtime.block_on(async { tokio::join!(slow.wait_for_requests(1), fast.wait_for_requests(3)) });
+    assert_eq!(fast.request_count(), 3, "the others wait for the first");
+    gate.open();
+    let others: String =
+        ["b", "c", "d", "e", "f"].map(|name| format!("{name}: ok, Bearer token, valid for 1h\n")).concat();
+    assert_eq!(checking.ended(), prints(&format!("a: ok, Bearer token, valid for 10m\n{others}")));
+    assert_eq!((slow.request_count(), fast.request_count()), (1, 5));
+}
+
+#[test]
+fn online_an_issuer_whose_certificate_cannot_be_judged_is_unreachable() {
+    let dir = directory(ONE);
+    let mut command = bearerd();
+    command.env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent").env("SECRET", "hunter2");
+    command.args(["check", "--online", "--json", "--config"]).arg(dir.path().join("bearerd.toml"));
+    let ended = Ended::of(command.output().unwrap());
+    let json: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    let one = &json["clients"][0];
+    assert_eq!((ended.code, &one["name"], &one["reason"]), (Some(69), &json!("one"), &json!("ISSUER_UNREACHABLE")));
+    let text = one["text"].as_str().unwrap();
+    assert!(text.ends_with("install ca-certificates or set tls.ca_file"), "{text}");
 }
 
 /// `{"alg":"none"}.{"exp":1}.`

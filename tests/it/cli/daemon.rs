@@ -1,6 +1,6 @@
 //! `run`: signals, log formats, and where the socket is.
 
-use std::{fs, os::unix::net::UnixStream};
+use std::{fs, os::unix::net::UnixStream, path::Path};
 
 use nix::sys::signal::Signal;
 use tempfile::TempDir;
@@ -101,6 +101,51 @@ TIME  INFO drained cut_off=0
 "
         )
     );
+}
+
+#[test]
+fn signals_are_orders_before_there_is_a_configuration() {
+    let idp = Idp::start();
+    let dir = configured(&idp);
+    for signal in [Signal::SIGHUP, Signal::SIGTERM] {
+        let mut command = bearerd();
+        command.args(["run", "--log", "debug"]).env("BEARERD_CONFIG", dir.path().join("bearerd.toml"));
+        let mut daemon = Process::spawn(&mut command);
+        daemon.wait_for_stderr("reading the configuration");
+        daemon.signal(signal);
+        if signal == Signal::SIGHUP {
+            daemon.wait_for_stderr("configuration applied");
+            daemon.signal(Signal::SIGTERM);
+        }
+        assert_eq!(daemon.ended().code, Some(0), "{signal}");
+    }
+}
+
+#[test]
+fn variables_that_are_set_to_nothing_are_not_set() {
+    let idp = Idp::start();
+    let dir = configured(&idp);
+    let empty = ["BEARERD_CONFIG", "BEARERD_LOG", "BEARERD_LOG_FORMAT", "BEARERD_SOCKET"].map(|name| (name, ""));
+    let mut command = bearerd();
+    command.envs(empty).arg("run").arg("--config").arg(dir.path().join("bearerd.toml"));
+    let daemon = Process::spawn(&mut command);
+    daemon.wait_for_stderr(&format!(" INFO serving socket={} ", dir.path().join("own.sock").display()));
+    // Whether it is there or not, it is named.
+    let check = Ended::of(bearerd().envs(empty).arg("check").output().unwrap());
+    assert!(format!("{check:?}").contains("/etc/bearerd/bearerd.toml"), "{check:?}");
+    if !Path::new("/run/bearerd/bearerd.sock").exists() {
+        let status = Ended::of(bearerd().envs(empty).arg("status").output().unwrap());
+        assert!(status.stderr.contains("there is no socket at /run/bearerd/bearerd.sock"), "{status:?}");
+    }
+}
+
+#[test]
+fn what_is_not_encrypted_needs_no_certificate_authorities() {
+    let idp = Idp::start();
+    let daemon = Daemon::start_with(&client("demo", &idp, ""), &[], |command| {
+        command.env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent");
+    });
+    assert_eq!(daemon.run(&["token", "demo"]), prints("tok-1\n"));
 }
 
 /// The log of a daemon with these words that met a refusal and was stopped.
@@ -208,6 +253,6 @@ fn the_socket_can_come_from_the_configuration_the_environment_and_the_command_li
         let daemon = Process::spawn(&mut command);
         daemon.wait_for_stderr(&format!("serving socket={} ", path(expected).display()));
         let health = bearerd().arg("health").arg("--socket").arg(path(expected)).output().unwrap();
-        assert_eq!(Ended::of(health), prints("ok: every required client has a usable token\n"));
+        assert_eq!(Ended::of(health), prints("ok: every required client has a usable token or is idle\n"));
     }
 }

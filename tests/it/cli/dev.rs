@@ -11,7 +11,7 @@ use std::{
 use nix::sys::signal::Signal;
 
 use super::{fails, prints};
-use crate::support::binary::{Daemon, Ended, Process, bearerd, bearerd_as_nobody};
+use crate::support::binary::{Daemon, Ended, Process, bearerd, bearerd_as_nobody, run};
 
 /// What it prints, but for the first paragraph and how to name the socket.
 const GREETING: &str = "  bearerd token demo
@@ -98,6 +98,17 @@ fn a_busy_issuer_can_be_watched() {
 }
 
 #[test]
+fn it_needs_no_certificate_authorities() {
+    let dir = tempfile::tempdir().unwrap();
+    let socket = dir.path().join("b.sock");
+    let mut command = bearerd();
+    command.env("SSL_CERT_FILE", "/nonexistent").env("SSL_CERT_DIR", "/nonexistent");
+    let daemon = Process::spawn(command.args(["dev", "--socket"]).arg(&socket));
+    daemon.wait_for_stderr(" serving ");
+    assert_eq!(run(&socket, &["token", "demo"]).code, Some(0));
+}
+
+#[test]
 fn there_is_no_configuration_to_reload() {
     let daemon = Daemon::dev(&[]);
     assert_eq!(
@@ -161,7 +172,7 @@ Try in another terminal:
     assert_eq!(greeting, format!("{first}{GREETING}"), "nobody has to name the socket");
     let run = |words| Ended::of(command(words).output().unwrap());
     assert_eq!(run(&["token", "demo"]).code, Some(0));
-    assert_eq!(run(&["health"]), prints("ok: every required client has a usable token\n"));
+    assert_eq!(run(&["health"]), prints("ok: every required client has a usable token or is idle\n"));
     let socket = home.path().join(place);
     let mode = |path: &Path| fs::symlink_metadata(path).unwrap().permissions().mode() & 0o777;
     assert_eq!((mode(&socket), mode(socket.parent().unwrap())), (0o600, 0o700), "for this user alone");

@@ -1,5 +1,10 @@
 //! `status` and `health`.
 
+use std::{
+    io::{BufRead as _, BufReader},
+    process::{Command, Stdio},
+};
+
 use nix::sys::signal::Signal;
 
 use super::{DAY, calm_client, client, fails, prints};
@@ -36,14 +41,14 @@ fn the_table_shows_every_state_at_a_glance() {
         prints(
             "\
 CLIENT                 STATE        VALID FOR  NEXT TRY    TODAY  NOTE
+refused                REJECTED     -          in 3?s      1      CREDENTIALS_REFUSED: HTTP 400, unauthorized_client \
+             (the issuer must allow this client the client_credentials grant) (failures: 1)
+unavailable            UNAVAILABLE  -          in 9m 5?s   1      ISSUER_BUSY: HTTP 503, temporarily_unavailable \
+             (failures: 1)
 fresh                  FRESH        23h 59m    in 11h 59m  1
 idle                   IDLE         -          -           0
 long-name-of-a-client  IDLE         -          -           0
-refused                REJECTED     -          in 3?s      1      CREDENTIALS_REFUSED: HTTP 400, unauthorized_client \
-             (the issuer must allow this client the client_credentials grant) (failures: 1)
 starting               STARTING     -          -           1
-unavailable            UNAVAILABLE  -          in 9m 5?s   1      ISSUER_BUSY: HTTP 503, temporarily_unavailable \
-             (failures: 1)
 "
         )
     );
@@ -140,6 +145,21 @@ fn watching_prints_a_line_for_each_change() {
 }
 
 #[test]
+fn watching_ends_when_nobody_reads_any_more() {
+    let idp = Idp::start();
+    let daemon = Daemon::start(&client("demo", &idp, ""), &[]);
+    // Bounded, as a watch that goes on would go on for ever.
+    let mut command = Command::new("timeout");
+    command.arg("20").arg(bearerd().get_program()).args(["status", "--watch", "--socket"]).arg(daemon.socket());
+    let mut watching = command.stdout(Stdio::piped()).stderr(Stdio::piped()).spawn().unwrap();
+    let mut first = String::new();
+    // As `head -1` does; nothing changes after that.
+    BufReader::new(watching.stdout.take().unwrap()).read_line(&mut first).unwrap();
+    assert!(first.ends_with(" demo IDLE\n"), "{first}");
+    assert_eq!(Ended::of(watching.wait_with_output().unwrap()), prints(""));
+}
+
+#[test]
 fn watching_ends_with_the_daemon() {
     let idp = Idp::start();
     let mut daemon = Daemon::start(&[client("a", &idp, ""), client("b", &idp, "")].concat(), &[]);
@@ -168,14 +188,18 @@ fn health_is_one_line_and_an_exit_code() {
         daemon.run(&["health", "demo"]),
         Ended::new(69, "not ok: client `demo` has no usable token; see `bearerd status`\n", "")
     );
-    assert_eq!(daemon.run(&["health"]), prints("ok: every required client has a usable token\n"), "idle is no fault");
+    assert_eq!(
+        daemon.run(&["health"]),
+        prints("ok: every required client has a usable token or is idle\n"),
+        "idle is no fault"
+    );
     assert_eq!(daemon.run(&["token", "demo"]), prints("tok-1\n"));
-    assert_eq!(daemon.run(&["health"]), prints("ok: every required client has a usable token\n"));
+    assert_eq!(daemon.run(&["health"]), prints("ok: every required client has a usable token or is idle\n"));
     assert_eq!(daemon.run(&["health", "demo"]), prints("ok: client `demo` has a usable token\n"));
     assert_eq!(daemon.run(&["health", "demo", "--json"]), prints("{\"healthy\":true,\"service\":\"clients/demo\"}\n"));
     idp.next(Answer::error(401, "invalid_client"));
     assert_eq!(daemon.run(&["token", "bad"]).code, Some(69));
-    assert_eq!(daemon.run(&["health"]), prints("ok: every required client has a usable token\n"));
+    assert_eq!(daemon.run(&["health"]), prints("ok: every required client has a usable token or is idle\n"));
     assert_eq!(
         daemon.run(&["health", "bad", "--json"]),
         Ended::new(69, "{\"healthy\":false,\"service\":\"clients/bad\"}\n", "")
@@ -193,7 +217,7 @@ fn a_required_client_without_a_token_is_69() {
     assert_eq!(daemon.run(&["token", "demo"]).code, Some(69));
     assert_eq!(
         daemon.run(&["health"]),
-        Ended::new(69, "not ok: a required client has no usable token; see `bearerd status`\n", "")
+        Ended::new(69, "not ok: client `demo` has no usable token; see `bearerd status`\n", "")
     );
     assert_eq!(
         daemon.run(&["health", "--json"]),

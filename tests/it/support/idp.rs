@@ -54,7 +54,13 @@ impl Idp {
     /// Starts one that speaks HTTPS, with a certificate for 127.0.0.1 and localhost by an authority of its own.
     #[must_use]
     pub(crate) fn start_tls() -> Self {
-        Self::start_with(Some(Tls::new()))
+        Self::start_with(Some(Tls::new(&[])))
+    }
+
+    /// Starts one that speaks HTTP/2 over TLS, and nothing else.
+    #[must_use]
+    pub(crate) fn start_http2() -> Self {
+        Self::start_with(Some(Tls::new(&[b"h2"])))
     }
 
     /// Where tokens are to be had.
@@ -257,6 +263,8 @@ impl Gate {
 pub(crate) struct Recorded {
     /// Its place in the order of arrival, from 0.
     pub(crate) index: usize,
+    /// Which connection it came on, from 0.
+    pub(crate) connection: usize,
     /// The HTTP method.
     pub(crate) method: Method,
     /// The target: a path, or a whole URL if the fake was used as a proxy.

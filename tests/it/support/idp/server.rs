@@ -15,10 +15,10 @@ use http::{HeaderName, HeaderValue, Request, Response, StatusCode};
 use http_body_util::BodyExt as _;
 use hyper::{
     body::{Body, Frame, Incoming, SizeHint},
-    server::conn::http1,
+    server::conn::{http1, http2},
     service::service_fn,
 };
-use hyper_util::rt::TokioIo;
+use hyper_util::rt::{TokioExecutor, TokioIo};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
     net::{TcpListener, TcpSocket, TcpStream},
@@ -55,6 +55,7 @@ pub(super) struct State {
     pub(super) requests: Vec<Recorded>,
     at_once: usize,
     pub(super) most_at_once: usize,
+    connections: usize,
 }
 
 impl Shared {
@@ -66,12 +67,19 @@ impl Shared {
             requests: Vec::new(),
             at_once: 0,
             most_at_once: 0,
+            connections: 0,
         };
         Self { state: Mutex::new(state), count: watch::Sender::new(0) }
     }
 
     pub(super) fn state(&self) -> MutexGuard<'_, State> {
         self.state.lock().unwrap_or_else(PoisonError::into_inner)
+    }
+
+    fn next_connection(&self) -> usize {
+        let mut state = self.state();
+        state.connections += 1;
+        state.connections - 1
     }
 
     /// Takes down a request and decides on its answer, in one step, so that both are in the same order.
@@ -90,9 +98,9 @@ impl Shared {
 }
 
 /// Counts a request as under way until it is answered or its connection is gone.
-struct UnderWay<'a>(&'a Shared);
+struct UnderWay(Arc<Shared>);
 
-impl Drop for UnderWay<'_> {
+impl Drop for UnderWay {
     fn drop(&mut self) {
         self.0.state().at_once -= 1;
     }
@@ -138,11 +146,12 @@ impl Server {
         let (shared, acceptor) = (Arc::clone(&self.shared), self.acceptor.clone());
         self.connections.spawn(async move {
             match acceptor {
-                None => serve(stream, shared).await,
+                None => serve(stream, shared, false).await,
                 Some(acceptor) => {
                     // A client that does not trust the certificate hangs up here.
                     if let Ok(stream) = acceptor.accept(stream).await {
-                        serve(stream, shared).await;
+                        let agreed_on_http2 = stream.get_ref().1.alpn_protocol().is_some_and(|name| name == b"h2");
+                        serve(stream, shared, agreed_on_http2).await;
                     }
                 }
             }
@@ -164,18 +173,24 @@ async fn accept(listener: Option<&TcpListener>) -> TcpStream {
     }
 }
 
-async fn serve(stream: impl AsyncRead + AsyncWrite + Unpin, shared: Arc<Shared>) {
-    let service = service_fn(|request| answer(&shared, request));
+async fn serve(stream: impl AsyncRead + AsyncWrite + Send + Unpin + 'static, shared: Arc<Shared>, over_http2: bool) {
+    let connection = shared.next_connection();
+    let service = service_fn(move |request| answer(Arc::clone(&shared), connection, request));
+    let stream = TokioIo::new(stream);
     // Fails whenever the script wants it to, or the client goes away.
-    drop(http1::Builder::new().serve_connection(TokioIo::new(stream), service).await);
+    if over_http2 {
+        drop(http2::Builder::new(TokioExecutor::new()).serve_connection(stream, service).await);
+    } else {
+        drop(http1::Builder::new().serve_connection(stream, service).await);
+    }
 }
 
-async fn answer(shared: &Shared, request: Request<Incoming>) -> io::Result<Response<Script>> {
+async fn answer(shared: Arc<Shared>, connection: usize, request: Request<Incoming>) -> io::Result<Response<Script>> {
     let (head, body) = request.into_parts();
     let body = body.collect().await.map_err(io::Error::other)?.to_bytes();
     let form = url::form_urlencoded::parse(&body).into_owned().collect();
-    let recorded = Recorded { index: 0, method: head.method, target: head.uri, headers: head.headers, body, form };
-    let answer = shared.record(recorded);
+    let (method, target, headers) = (head.method, head.uri, head.headers);
+    let answer = shared.record(Recorded { index: 0, connection, method, target, headers, body, form });
     let _under_way = UnderWay(shared);
     match &answer.conduct {
         Conduct::Answer | Conduct::BreakOff => {}
@@ -238,7 +253,8 @@ pub(super) struct Tls {
 }
 
 impl Tls {
-    pub(super) fn new() -> Self {
+    /// With a certificate by an authority of its own, for clients that speak one of these protocols; none: any.
+    pub(super) fn new(protocols: &[&[u8]]) -> Self {
         let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
         authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
         let authority_key = rcgen::KeyPair::generate().unwrap();
@@ -249,12 +265,13 @@ impl Tls {
         let certificate = rcgen::CertificateParams::new(names).unwrap().signed_by(&key, &issuer).unwrap();
         let key = rustls::pki_types::PrivateKeyDer::try_from(key.serialize_der()).unwrap();
         let provider = Arc::new(rustls::crypto::ring::default_provider());
-        let config = rustls::ServerConfig::builder_with_provider(provider)
+        let mut config = rustls::ServerConfig::builder_with_provider(provider)
             .with_safe_default_protocol_versions()
             .unwrap()
             .with_no_client_auth()
             .with_single_cert(vec![certificate.der().clone()], key)
             .unwrap();
+        config.alpn_protocols = protocols.iter().map(|name| name.to_vec()).collect();
         Self { ca_pem, acceptor: TlsAcceptor::from(Arc::new(config)) }
     }
 }
