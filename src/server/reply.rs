@@ -181,7 +181,8 @@ fn no_token(client: &str, refused: &Refused, now: Moment) -> Told {
 
 fn unattainable(client: &str, wanted: Duration, lifetime: Duration, retry_in: Option<Duration>) -> String {
     let seconds = |span: Duration| humantime::format_duration(Duration::from_secs(span.as_secs())).to_string();
-    let (wanted, lifetime) = (seconds(wanted), seconds(lifetime));
+    // A token that lives an hour arrives with a little less.
+    let (wanted, lifetime) = (seconds(wanted), seconds(lifetime + Duration::from_millis(999)));
     match retry_in {
         Some(wait) => format!(
             "no token for `{client}` is valid for {wanted} now: its issuer returns the same token until that \
