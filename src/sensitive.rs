@@ -1,4 +1,4 @@
-//! The only type that may hold a secret or a token.
+//! The only types that may hold a secret or a token.
 
 use std::{fmt, sync::Arc};
 
@@ -54,6 +54,44 @@ impl fmt::Debug for Sensitive {
     }
 }
 
+/// Bytes that hold a token on its way out: never printed, wiped when dropped.
+///
+/// Wiped at the speed of `memset`, which matters here: each answer to a caller is one of these.
+pub struct SensitiveBytes(Vec<u8>);
+
+impl SensitiveBytes {
+    /// Takes over a buffer, which should not have grown since it was first written to.
+    #[must_use]
+    pub fn new(bytes: Vec<u8>) -> Self {
+        Self(bytes)
+    }
+}
+
+impl AsRef<[u8]> for SensitiveBytes {
+    fn as_ref(&self) -> &[u8] {
+        &self.0
+    }
+}
+
+impl Drop for SensitiveBytes {
+    fn drop(&mut self) {
+        wipe(&mut self.0);
+    }
+}
+
+impl fmt::Debug for SensitiveBytes {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str("[redacted]")
+    }
+}
+
+/// Overwrites bytes that held a secret.
+pub fn wipe(bytes: &mut [u8]) {
+    bytes.fill(0);
+    // Whoever compiles this must believe that somebody looks.
+    std::hint::black_box(bytes);
+}
+
 #[cfg(test)]
 mod tests {
     use super::*;
@@ -62,6 +100,14 @@ mod tests {
     fn debug_never_shows_the_text() {
         let secret = Sensitive::new("hunter2");
         assert_eq!(format!("{secret:?} {:#?}", Some(&secret)), "[redacted] Some(\n    [redacted],\n)");
+    }
+
+    #[test]
+    fn wiped_bytes_are_gone() {
+        let mut bytes = b"hunter2".to_vec();
+        wipe(&mut bytes);
+        assert_eq!(bytes, [0; 7]);
+        assert_eq!(format!("{:?}", SensitiveBytes::new(b"hunter2".to_vec())), "[redacted]");
     }
 
     #[test]

@@ -29,6 +29,12 @@ impl Policy {
         Self { own_uid, rules: rules.into() }
     }
 
+    /// The user that the daemon runs as.
+    #[must_use]
+    pub fn own_uid(&self) -> u32 {
+        self.own_uid
+    }
+
     /// Decides, and names the rule that decided.
     #[must_use]
     pub fn decide(&self, caller: &Caller) -> Decision<'_> {

@@ -82,7 +82,7 @@ impl Daemon {
             admins: admins_now,
             loaded: loaded_now,
             reloads: orders,
-            usage: Usage::new(config.server.limits.clone()),
+            usage: Usage::new(config.server.limits.clone(), config.server.admins.own_uid()),
         });
         let mut reloader = Reloader::new(supervisor, config.server, admins, loaded, parts.load);
         reloader.start(config.clients).map_err(StartError::Assemble)?;

@@ -20,8 +20,6 @@ pub struct Given {
     pub token: Arc<AccessToken>,
     /// What became of the caller's report, if it made one.
     pub rejection: Option<Rejection>,
-    /// Whether the caller had to wait. What allowed it to ask may have changed meanwhile.
-    pub waited: bool,
 }
 
 /// One client as its readers hold it.
@@ -52,11 +50,20 @@ impl Handle {
     /// [`Refused`], at once while the client is backing off without a token.
     pub async fn token(&self, ask: Ask, deadline: Instant) -> Result<Given, Refused> {
         match self.judge(&ask, &Waiting::default()) {
-            Verdict::Serve(token, rejection) => Ok(Given { token, rejection, waited: false }),
+            Verdict::Serve(token, rejection) => Ok(Given { token, rejection }),
             Verdict::Refuse(refused) => Err(refused),
             Verdict::Report(_) | Verdict::Wait(_) => {
                 timeout_at(deadline, self.wait(&ask)).await.unwrap_or(Err(Refused::Pending))
             }
+        }
+    }
+
+    /// The same if it can be answered from memory, which is nearly always.
+    #[must_use]
+    pub fn at_once(&self, ask: Ask) -> Option<Given> {
+        match self.judge(&ask, &Waiting::default()) {
+            Verdict::Serve(token, rejection) => Some(Given { token, rejection }),
+            _ => None,
         }
     }
 
@@ -66,7 +73,7 @@ impl Handle {
         loop {
             changes.mark_unchanged();
             match self.judge(ask, &waiting) {
-                Verdict::Serve(token, rejection) => return Ok(Given { token, rejection, waited: true }),
+                Verdict::Serve(token, rejection) => return Ok(Given { token, rejection }),
                 Verdict::Refuse(refused) => return Err(refused),
                 Verdict::Wait(wish) => self.wishes().post(wish),
                 Verdict::Report(wish) => {

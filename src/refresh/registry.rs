@@ -1,6 +1,10 @@
 //! Name to client, and the only way from a caller to a token.
 
-use std::{collections::HashMap, sync::Arc};
+use std::{
+    collections::HashMap,
+    sync::{Arc, Mutex, PoisonError},
+    time::Duration,
+};
 
 use arc_swap::ArcSwap;
 use tokio::{sync::watch, time::Instant};
@@ -119,13 +123,20 @@ pub struct Registry {
     entries: ArcSwap<HashMap<ClientName, Arc<Entry>>>,
     revision: watch::Sender<u64>,
     pulse: watch::Sender<u64>,
+    /// What [`Registry::ready`] found, at which pulse and when.
+    readiness: Mutex<Option<(u64, Instant, bool)>>,
 }
 
 impl Registry {
     /// An empty registry.
     #[must_use]
     pub fn new() -> Self {
-        Self { entries: ArcSwap::default(), revision: watch::Sender::new(0), pulse: watch::Sender::new(0) }
+        Self {
+            entries: ArcSwap::default(),
+            revision: watch::Sender::new(0),
+            pulse: watch::Sender::new(0),
+            readiness: Mutex::default(),
+        }
     }
 
     /// The client of that name for this caller, if the policy allows it.
@@ -164,6 +175,30 @@ impl Registry {
     #[must_use]
     pub fn entries(&self) -> Arc<HashMap<ClientName, Arc<Entry>>> {
         self.entries.load_full()
+    }
+
+    /// Whether every required client has a usable token, or is idle because nobody asks.
+    ///
+    /// Anybody may ask, as often as it likes: where looking at every client takes time, the answer is kept for a second
+    /// or until a client changes its state.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        let entries = self.entries.load();
+        let look = || {
+            entries.values().filter(|entry| entry.required).all(|entry| {
+                let state = entry.state();
+                state.usable() || state == ClientState::Idle
+            })
+        };
+        if entries.len() <= SOON_SEEN {
+            return look();
+        }
+        let (pulse, now) = (*self.pulse.borrow(), Instant::now());
+        let mut known = self.readiness.lock().unwrap_or_else(PoisonError::into_inner);
+        match *known {
+            Some((at, since, ready)) if at == pulse && now.duration_since(since) < KEPT => ready,
+            _ => known.insert((pulse, now, look())).2,
+        }
     }
 
     /// Replaces all clients.
@@ -210,13 +245,97 @@ fn nearest<'a>(name: &str, known: impl Iterator<Item = &'a ClientName>) -> Optio
         return None;
     }
     known
+        .filter(|known| known.as_str().len().abs_diff(name.len()) <= MOST_LONGER)
+        .take(MOST_COMPARED)
         .map(|known| (strsim::jaro_winkler(name, known.as_str()), known))
         .filter(|(likeness, _)| *likeness > ALIKE)
         .max_by(|one, other| one.0.total_cmp(&other.0))
         .map(|(_, known)| known.clone())
 }
 
+/// So many clients are looked at in less than a tenth of a millisecond.
+const SOON_SEEN: usize = 1_000;
+/// How long an answer about more of them is kept.
+const KEPT: Duration = Duration::from_secs(1);
+/// Names that are much longer or shorter are not what was meant.
+const MOST_LONGER: usize = 3;
+/// Anybody may ask for a name that does not exist: the search for a better one takes half a millisecond at most.
+const MOST_COMPARED: usize = 1_024;
 /// Names are at most this long; a longer text is not a misspelt name, and comparing it would cost its length.
 const LONGEST_NAME: usize = 63;
 /// From here on two names look like each other (0 to 1).
 const ALIKE: f64 = 0.8;
+
+#[cfg(test)]
+pub(crate) mod tests {
+    use tokio::sync::Semaphore;
+
+    use super::*;
+    use crate::{
+        clock::{Clock, SystemClock},
+        refresh::{Refresher, Terms},
+        token::{
+            RefreshPolicy, TokenSource,
+            source::{Fetching, Looking},
+        },
+    };
+
+    struct Nobody;
+
+    impl TokenSource for Nobody {
+        fn fetch(&self) -> Fetching<'_> {
+            Box::pin(std::future::pending())
+        }
+
+        fn revision(&self) -> Looking<'_> {
+            Box::pin(std::future::ready(None))
+        }
+    }
+
+    /// A client that nobody runs.
+    pub(crate) fn entry(name: &str, policy: Policy) -> Entry {
+        let name = ClientName::parse(name).unwrap();
+        let clock: Arc<dyn Clock> = Arc::new(SystemClock);
+        let (_, handle) = Refresher::new(Terms {
+            name: name.clone(),
+            policy: Arc::new(RefreshPolicy { prefetch: false, ..RefreshPolicy::default() }),
+            source: Arc::new(Nobody),
+            gate: Arc::new(Semaphore::new(1)),
+            clock,
+            pulse: watch::Sender::new(0),
+            seed: 1,
+        });
+        Entry::new(name, policy, handle)
+    }
+
+    fn registry(entries: impl IntoIterator<Item = Entry>) -> Registry {
+        let registry = Registry::new();
+        registry.replace(entries.into_iter().map(|entry| (entry.name.clone(), Arc::new(entry))).collect());
+        registry
+    }
+
+    #[test]
+    fn the_nearest_name_is_found_and_others_are_not() {
+        let registry = registry(["paysway", "wawex"].map(|name| entry(name, Policy::new(0, []))));
+        let nearest = |name: &str| match registry.orders(name) {
+            Err(Denied::Unknown { nearest }) => nearest.map(|name| name.to_string()),
+            _ => panic!("there is no {name}"),
+        };
+        assert_eq!(nearest("payway").as_deref(), Some("paysway"));
+        assert_eq!(nearest("wawex2").as_deref(), Some("wawex"));
+        assert_eq!((nearest("zzz"), nearest("paysway-production")), (None, None));
+    }
+
+    #[test]
+    fn readiness_of_many_is_kept_until_a_pulse() {
+        let many = (0..SOON_SEEN + 1).map(|number| entry(&format!("c{number}"), Policy::new(0, [])));
+        let registry = registry(many);
+        assert!(registry.ready(), "all are idle");
+        let before = registry.readiness.lock().unwrap().unwrap();
+        assert!(registry.ready());
+        assert_eq!(registry.readiness.lock().unwrap().unwrap(), before, "not looked at again");
+        registry.pulse.send_modify(|count| *count += 1);
+        assert!(registry.ready());
+        assert_ne!(registry.readiness.lock().unwrap().unwrap(), before);
+    }
+}

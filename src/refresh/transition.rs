@@ -10,28 +10,30 @@ use crate::{
 pub(super) struct Transition {
     state: ClientState,
     reason: Option<FailureKind>,
+    /// The state in the last line.
+    logged: ClientState,
 }
 
 impl Transition {
     pub(super) fn new(idle: bool) -> Self {
-        Self { state: if idle { ClientState::Idle } else { ClientState::Starting }, reason: None }
+        let state = if idle { ClientState::Idle } else { ClientState::Starting };
+        Self { state, reason: None, logged: state }
     }
 
     /// Logs the state if it is another one than before. Returns whether it is.
     pub(super) fn tell(&mut self, name: &ClientName, snapshot: &Snapshot, spoiled: u64, now: Moment) -> bool {
-        let before = std::mem::replace(self, Self::of(snapshot, spoiled, now));
-        let state_changed = before.state != self.state;
-        if state_changed || (before.reason != self.reason && self.reason.is_some()) {
-            self.log(before.state, name, snapshot, now);
+        let state = snapshot.state(spoiled, now);
+        let reason = snapshot.failure.as_ref().map(|record| record.failure.kind);
+        let logged = self.logged;
+        let before = std::mem::replace(self, Self { state, reason, logged });
+        let changed = before.state != state;
+        // An idle client that somebody asks for is about to have a token: the line about that will do.
+        let expected = logged == ClientState::Idle && state == ClientState::Starting;
+        if !expected && (logged != state || (before.reason != reason && reason.is_some())) {
+            self.log(logged, name, snapshot, now);
+            self.logged = state;
         }
-        state_changed
-    }
-
-    fn of(snapshot: &Snapshot, spoiled: u64, now: Moment) -> Self {
-        Self {
-            state: snapshot.state(spoiled, now),
-            reason: snapshot.failure.as_ref().map(|record| record.failure.kind),
-        }
+        changed
     }
 
     fn log(self, before: ClientState, name: &ClientName, snapshot: &Snapshot, now: Moment) {

@@ -67,7 +67,7 @@ impl Admin for Session {
         request: Request<v1::RefreshClientRequest>,
     ) -> Result<Response<v1::RefreshClientResponse>, Status> {
         self.administer("`Admin.RefreshClient`")?;
-        let deadline = deadline(&request, REFRESH_PATIENCE);
+        let deadline = deadline(request.metadata().as_ref(), REFRESH_PATIENCE);
         let name = request.into_inner().client;
         let mut phase = self.shared.phase.clone();
         let client = self.grant_any(&name)?;
@@ -122,7 +122,7 @@ impl Admin for Session {
 impl Session {
     /// Any client's order book: administrators may renew what they may not read.
     fn grant_any(&self, name: &str) -> Result<Orders, Refusal> {
-        self.shared.registry.orders(name).map_err(|denied| Refusal::of_denied(denied, name, self.caller))
+        self.shared.registry.orders(name).map_err(|denied| Refusal::of_denied(denied, name, &self.caller))
     }
 }
 

@@ -6,6 +6,8 @@
 //! nothing, so the offending characters are overwritten in the header block at equal length: the peer's HPACK
 //! table (RFC 7541) and ours stay in step, because an entry's size depends on lengths alone.
 
+use std::sync::LazyLock;
+
 use http::uri::Authority;
 
 /// What was found in a header block.
@@ -63,7 +65,7 @@ fn next_field(block: &[u8], at: usize) -> Option<Field> {
     let mut is_authority = index == AUTHORITY_INDEX;
     if index == 0 {
         let name = text(block, end)?;
-        is_authority = name.is(block, b":authority");
+        is_authority = name.is_authority(block);
         end = name.end;
     }
     let value = text(block, end)?;
@@ -97,18 +99,24 @@ fn text(block: &[u8], at: usize) -> Option<Text> {
 }
 
 impl Text {
-    fn is(&self, block: &[u8], wanted: &[u8]) -> bool {
+    fn is_authority(&self, block: &[u8]) -> bool {
         let Some(bytes) = block.get(self.start..self.end) else { return false };
         if self.huffman {
-            decode(bytes).is_some_and(|symbols| symbols.iter().map(|symbol| symbol.byte).eq(wanted.iter().copied()))
+            // Compared as it is: decoding is work that a peer could make us do for nothing. A coded text is unique but
+            // for its padding, which has one form as well.
+            bytes == AUTHORITY_CODED
         } else {
-            bytes == wanted
+            bytes == AUTHORITY
         }
     }
 }
 
 fn repair_value(block: &mut [u8], value: &Text) -> Found {
     let Some(bytes) = block.get_mut(value.start..value.end) else { return Found::Odd };
+    if bytes.len() > LONGEST {
+        // No socket has such a path.
+        return Found::Odd;
+    }
     if value.huffman {
         return repair_huffman(bytes);
     }
@@ -188,9 +196,9 @@ fn decode_one(bytes: &[u8], bit: usize) -> Option<Symbol> {
     let mut code = 0;
     for length in 1..=LONGEST_CODE.min(bytes.len() * 8 - bit) {
         code = code << 1 | bit_at(bytes, bit + length - 1);
-        let position = CODES.iter().position(|known| *known == (length, code));
-        if let Some(byte) = position.and_then(|position| u8::try_from(position).ok()) {
-            return Some(Symbol { byte: FIRST + byte, bit, length });
+        if let Ok(position) = SORTED.binary_search_by_key(&(length, code), |known| (known.0, known.1)) {
+            let byte = SORTED.get(position)?.2;
+            return Some(Symbol { byte, bit, length });
         }
     }
     None
@@ -204,6 +212,18 @@ fn code_of(byte: u8) -> Option<(usize, u32)> {
     CODES.get(usize::from(byte.checked_sub(FIRST)?)).copied()
 }
 
+/// [`CODES`] with their characters, in order of length and code.
+static SORTED: LazyLock<Vec<(usize, u32, u8)>> = LazyLock::new(|| {
+    let mut sorted: Vec<_> = (FIRST..).zip(CODES).map(|(byte, (length, code))| (length, code, byte)).collect();
+    sorted.sort_unstable();
+    sorted
+});
+
+/// The name of the pseudo-header, plain and Huffman coded.
+const AUTHORITY: &[u8] = b":authority";
+const AUTHORITY_CODED: &[u8] = &[0xb8, 0x3b, 0x53, 0x39, 0xec, 0x32, 0x7d, 0x7f];
+/// The path of a socket has at most 107 bytes, each of which may become `%XX`.
+const LONGEST: usize = 512;
 /// Index of `:authority` in the static table (RFC 7541 appendix A).
 const AUTHORITY_INDEX: usize = 1;
 /// The first printable character, which has the first code.
@@ -405,6 +425,32 @@ mod tests {
         block.extend([4, b'/', b'a', b'/', b'b']);
         assert_eq!(repair(&mut block), Found::Odd);
         assert_eq!(&block[block.len() - 4..], b"-a-b");
+    }
+
+    #[test]
+    fn the_name_may_be_coded() {
+        assert_eq!(encode(":authority"), AUTHORITY_CODED);
+        let mut block = vec![0x00, 0x80 | u8::try_from(AUTHORITY_CODED.len()).unwrap()];
+        block.extend(AUTHORITY_CODED);
+        block.extend([4, b'/', b'a', b'/', b'b']);
+        assert_eq!(repair(&mut block), Found::Odd);
+        assert_eq!(&block[block.len() - 4..], b"-a-b");
+    }
+
+    #[test]
+    fn every_code_is_found() {
+        for byte in b' '..=b'~' {
+            let coded = encode(&char::from(byte).to_string());
+            assert_eq!(decode(&coded).unwrap()[0].byte, byte);
+        }
+    }
+
+    #[test]
+    fn what_is_too_long_for_a_socket_is_left_alone() {
+        let long = "/".repeat(LONGEST + 1);
+        let mut block = vec![0x41, 0x7f, 0x82, 0x03];
+        block.extend(long.bytes());
+        assert_eq!((repair(&mut block), block.ends_with(b"//")), (Found::Odd, true));
     }
 
     #[test]

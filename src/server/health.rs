@@ -11,16 +11,12 @@ use std::{pin::Pin, sync::Arc};
 use futures_util::stream::{Stream, unfold};
 use tonic::{Request, Response, Status};
 
-use super::{
-    limits::Turn,
-    session::{Session, Shared},
-};
+use super::session::{Session, Shared};
 use crate::{
     lifecycle::Lifecycle,
     pb::health::{
         HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus, health_server::Health,
     },
-    token::ClientState,
 };
 
 #[tonic::async_trait]
@@ -38,12 +34,7 @@ impl Health for Session {
     type WatchStream = HealthStream;
 
     async fn watch(&self, request: Request<HealthCheckRequest>) -> Result<Response<Self::WatchStream>, Status> {
-        let watcher = Watcher {
-            service: request.into_inner().service,
-            shared: Arc::clone(&self.shared),
-            told: None,
-            _turn: self.turn()?,
-        };
+        let watcher = Watcher { service: request.into_inner().service, shared: Arc::clone(&self.shared), told: None };
         let stream = unfold(watcher, |mut watcher| async {
             let status = watcher.next().await?;
             Some((Ok(HealthCheckResponse { status: status.into() }), watcher))
@@ -59,7 +50,6 @@ struct Watcher {
     service: String,
     shared: Arc<Shared>,
     told: Option<ServingStatus>,
-    _turn: Turn,
 }
 
 impl Watcher {
@@ -90,13 +80,7 @@ impl Watcher {
 fn serving(shared: &Shared, service: &str) -> Option<ServingStatus> {
     let healthy = match service {
         "" => true,
-        READINESS => {
-            let entries = shared.registry.entries();
-            entries.values().filter(|entry| entry.required).all(|entry| {
-                let state = entry.state();
-                state.usable() || state == ClientState::Idle
-            })
-        }
+        READINESS => shared.registry.ready(),
         other => {
             let name = other.strip_prefix("clients/")?;
             shared.registry.entries().get(name)?.state().usable()

@@ -4,40 +4,69 @@ use std::{
     collections::HashMap,
     sync::{
         Arc, Mutex, PoisonError,
-        atomic::{AtomicU32, Ordering},
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
+    time::Duration,
 };
 
-/// Limits on callers. Root is bound by them like everybody else.
+/// Limits on callers.
+///
+/// Root and the daemon's own user have some places beyond them, so that whoever has to look after the daemon gets in.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Limits {
     /// Open connections of all users together.
-    pub connections: usize,
+    pub connections: u32,
     /// Open connections of one user id.
-    pub connections_per_uid: usize,
+    pub connections_per_uid: u32,
     /// Calls and streams in progress of one user id.
-    pub calls_per_uid: usize,
+    pub calls_per_uid: u32,
+    /// How long a connection may be without a call before it is closed.
+    pub idle: Duration,
 }
 
 impl Default for Limits {
     fn default() -> Self {
-        Self { connections: 1_024, connections_per_uid: 256, calls_per_uid: 1_024 }
+        Self { connections: 1_024, connections_per_uid: 256, calls_per_uid: 1_024, idle: Duration::from_secs(30 * 60) }
     }
+}
+
+impl Limits {
+    /// How many connections a process with so many file descriptors can keep, some being needed for the daemon's own
+    /// work: at most that many, so that callers cannot use up what token requests and secret files need.
+    #[must_use]
+    pub fn affordable(descriptors: u64) -> u32 {
+        let spare = u64::from(RESERVE + TOLD) + OWN_DESCRIPTORS;
+        u32::try_from(descriptors.saturating_sub(spare)).unwrap_or(u32::MAX).max(1)
+    }
+}
+
+/// Which limit was reached.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Full {
+    /// Calls and streams of the user.
+    Calls,
+    /// Connections of all users.
+    Connections,
+    /// Connections of the user.
+    OwnConnections,
 }
 
 /// Counts what is in use.
 #[derive(Debug)]
 pub struct Usage {
     limits: Limits,
+    own_uid: u32,
     users: Mutex<HashMap<u32, Arc<User>>>,
-    connections: AtomicU32,
+    served: AtomicU32,
+    told: AtomicU32,
     calls: AtomicU32,
 }
 
 /// What one user id has in use.
 #[derive(Debug, Default)]
 struct User {
-    connections: AtomicU32,
+    served: AtomicU32,
+    told: AtomicU32,
     calls: AtomicU32,
 }
 
@@ -47,44 +76,37 @@ pub struct Seat {
     usage: Arc<Usage>,
     user: Arc<User>,
     uid: u32,
-    within_limits: bool,
-}
-
-/// A counted call or stream; gives its place back when dropped.
-#[derive(Debug)]
-pub struct Turn {
-    usage: Arc<Usage>,
-    user: Arc<User>,
+    /// It has a place within the limits. Otherwise it is there only to be told that there is none.
+    served: AtomicBool,
 }
 
 impl Usage {
-    /// Nothing in use.
+    /// Nothing in use, of a daemon that runs as `own_uid`.
     #[must_use]
-    pub fn new(limits: Limits) -> Arc<Self> {
-        Arc::new(Self { limits, users: Mutex::default(), connections: AtomicU32::new(0), calls: AtomicU32::new(0) })
+    pub fn new(limits: Limits, own_uid: u32) -> Arc<Self> {
+        let none = || AtomicU32::new(0);
+        Arc::new(Self { limits, own_uid, users: Mutex::default(), served: none(), told: none(), calls: none() })
     }
 
-    /// Counts a connection of `uid`. Beyond a limit the seat says so: the connection may be told, not served.
+    /// Counts a connection of `uid`. Beyond a limit it may be told so, not served ([`Seat::settle`]).
     ///
     /// `None` when there are so many that not even an answer is affordable.
     #[must_use]
     pub fn seat(self: &Arc<Self>, uid: u32) -> Option<Seat> {
-        let all = self.connections.fetch_add(1, Ordering::Relaxed) as usize;
-        let user = {
-            let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
-            Arc::clone(users.entry(uid).or_default())
-        };
-        let own = user.connections.fetch_add(1, Ordering::Relaxed) as usize;
-        let within_limits = all < self.limits.connections && own < self.limits.connections_per_uid;
-        let seat = Seat { usage: Arc::clone(self), user, uid, within_limits };
-        let affordable = all < self.limits.connections + SPARE && own < self.limits.connections_per_uid + SPARE_PER_UID;
-        affordable.then_some(seat)
+        let mut users = self.users.lock().unwrap_or_else(PoisonError::into_inner);
+        let user = Arc::clone(users.entry(uid).or_default());
+        drop(users);
+        let seat = Seat { usage: Arc::clone(self), user, uid, served: AtomicBool::new(false) };
+        // Counted as told first, so that dropping it on any path below gives back what it has.
+        let (all, own) = (add(&self.told), add(&seat.user.told));
+        let settled = seat.settle().is_ok();
+        (settled || (all < TOLD && own < TOLD_PER_UID)).then_some(seat)
     }
 
     /// Open connections.
     #[must_use]
     pub fn connections(&self) -> u32 {
-        self.connections.load(Ordering::Relaxed)
+        self.served.load(Ordering::Relaxed) + self.told.load(Ordering::Relaxed)
     }
 
     /// Calls and streams in progress.
@@ -92,86 +114,185 @@ impl Usage {
     pub fn calls(&self) -> u32 {
         self.calls.load(Ordering::Relaxed)
     }
+
+    /// How long a connection may be without a call.
+    #[must_use]
+    pub fn idle(&self) -> Duration {
+        self.limits.idle
+    }
 }
 
 impl Seat {
-    /// Whether the connection is within the limits.
-    #[must_use]
-    pub fn within_limits(&self) -> bool {
-        self.within_limits
+    /// Takes a place within the limits, if it has none yet and there is one by now.
+    ///
+    /// # Errors
+    /// Which limit is in the way.
+    pub fn settle(&self) -> Result<(), Full> {
+        if self.is_served() {
+            return Ok(());
+        }
+        let Limits { connections, connections_per_uid, .. } = self.usage.limits;
+        take(&self.user.served, self.raised(connections_per_uid)).map_err(|()| Full::OwnConnections)?;
+        if take(&self.usage.served, self.raised(connections)).is_err() {
+            self.user.served.fetch_sub(1, Ordering::Relaxed);
+            return Err(Full::Connections);
+        }
+        self.served.store(true, Ordering::Relaxed);
+        self.usage.told.fetch_sub(1, Ordering::Relaxed);
+        self.user.told.fetch_sub(1, Ordering::Relaxed);
+        Ok(())
     }
 
-    /// Counts a call; `None` beyond the limit.
+    /// Whether it has a place within the limits.
     #[must_use]
-    pub fn turn(&self) -> Option<Turn> {
-        let own = self.user.calls.fetch_add(1, Ordering::Relaxed) as usize;
-        self.usage.calls.fetch_add(1, Ordering::Relaxed);
-        let turn = Turn { usage: Arc::clone(&self.usage), user: Arc::clone(&self.user) };
-        (own < self.usage.limits.calls_per_uid).then_some(turn)
+    pub fn is_served(&self) -> bool {
+        self.served.load(Ordering::Relaxed)
+    }
+
+    /// Counts a call, unless there are too many.
+    ///
+    /// # Errors
+    /// [`Full::Calls`].
+    pub(super) fn begin_call(&self) -> Result<(), Full> {
+        take(&self.user.calls, self.raised(self.usage.limits.calls_per_uid)).map_err(|()| Full::Calls)?;
+        add(&self.usage.calls);
+        Ok(())
+    }
+
+    /// Counts a call that is answered whatever the limits.
+    pub(super) fn begin_probe(&self) {
+        add(&self.user.calls);
+        add(&self.usage.calls);
+    }
+
+    /// The call is over.
+    pub(super) fn end_call(&self) {
+        self.user.calls.fetch_sub(1, Ordering::Relaxed);
+        self.usage.calls.fetch_sub(1, Ordering::Relaxed);
+    }
+
+    /// The limit for this user: those who look after the daemon have some places of their own.
+    fn raised(&self, limit: u32) -> u32 {
+        let caretaker = self.uid == 0 || self.uid == self.usage.own_uid;
+        if caretaker { limit.saturating_add(RESERVE) } else { limit }
     }
 }
 
 impl Drop for Seat {
     fn drop(&mut self) {
-        self.usage.connections.fetch_sub(1, Ordering::Relaxed);
+        let (all, own) = if self.is_served() {
+            (&self.usage.served, &self.user.served)
+        } else {
+            (&self.usage.told, &self.user.told)
+        };
+        all.fetch_sub(1, Ordering::Relaxed);
         let mut users = self.usage.users.lock().unwrap_or_else(PoisonError::into_inner);
-        if self.user.connections.fetch_sub(1, Ordering::Relaxed) == 1 {
-            // A turn may outlive its connection for a moment; it keeps the count it was taken from.
+        own.fetch_sub(1, Ordering::Relaxed);
+        // A seat is taken under the same lock, so nobody comes between.
+        let left = [&self.user.served, &self.user.told].map(|count| count.load(Ordering::Relaxed));
+        if left == [0, 0] && Arc::strong_count(&self.user) == 2 {
             users.remove(&self.uid);
         }
     }
 }
 
-impl Drop for Turn {
-    fn drop(&mut self) {
-        self.user.calls.fetch_sub(1, Ordering::Relaxed);
-        self.usage.calls.fetch_sub(1, Ordering::Relaxed);
-    }
+/// Counts one more; how many there were before.
+fn add(count: &AtomicU32) -> u32 {
+    count.fetch_add(1, Ordering::Relaxed)
 }
 
+/// Counts one more unless there are `most`.
+fn take(count: &AtomicU32, most: u32) -> Result<(), ()> {
+    if add(count) < most {
+        return Ok(());
+    }
+    count.fetch_sub(1, Ordering::Relaxed);
+    Err(())
+}
+
+/// Places of root and of the daemon's own user beyond each limit.
+const RESERVE: u32 = 16;
 /// Connections beyond the limit that are kept just long enough to be told.
-const SPARE: usize = 64;
+const TOLD: u32 = 256;
 /// The same for one user id.
-const SPARE_PER_UID: usize = 8;
+const TOLD_PER_UID: u32 = 64;
+/// For token requests, secret and configuration files, and whatever a library opens.
+const OWN_DESCRIPTORS: u64 = 256;
 
 #[cfg(test)]
 mod tests {
     use super::*;
 
     fn usage() -> Arc<Usage> {
-        Usage::new(Limits { connections: 3, connections_per_uid: 2, calls_per_uid: 2 })
+        let limits = Limits { connections: 3, connections_per_uid: 2, calls_per_uid: 2, ..Limits::default() };
+        Usage::new(limits, 990)
     }
 
     #[test]
     fn seats_are_counted_per_user_and_in_all() {
         let usage = usage();
         let seats: Vec<_> = [1, 1, 1, 2, 3].map(|uid| usage.seat(uid).unwrap()).into();
-        let within: Vec<_> = seats.iter().map(Seat::within_limits).collect();
-        assert_eq!(within, [true, true, false, false, false]);
+        let served: Vec<_> = seats.iter().map(Seat::is_served).collect();
+        assert_eq!(served, [true, true, false, true, false]);
+        assert_eq!((seats[2].settle(), seats[4].settle()), (Err(Full::OwnConnections), Err(Full::Connections)));
         assert_eq!(usage.connections(), 5);
         drop(seats);
         assert_eq!(usage.connections(), 0);
         assert!(usage.users.lock().unwrap().is_empty(), "nothing is kept of users who left");
-        assert!(usage.seat(1).unwrap().within_limits());
+        assert!(usage.seat(1).unwrap().is_served());
+    }
+
+    #[test]
+    fn who_was_told_gets_a_place_when_there_is_one() {
+        let usage = usage();
+        let (one, _two, three) = (usage.seat(1).unwrap(), usage.seat(1).unwrap(), usage.seat(1).unwrap());
+        assert!(three.settle().is_err());
+        drop(one);
+        assert_eq!(three.settle(), Ok(()));
+        assert!(three.is_served());
+        assert_eq!(usage.connections(), 2);
     }
 
     #[test]
     fn far_beyond_the_limit_there_is_no_answer() {
         let usage = usage();
-        let seats: Vec<_> = (0..2 + SPARE_PER_UID).map(|_| usage.seat(1)).collect();
+        let seats: Vec<_> = (0..2 + TOLD_PER_UID).map(|_| usage.seat(1)).collect();
         assert!(seats.iter().all(Option::is_some));
         assert!(usage.seat(1).is_none());
         assert_eq!(usage.connections() as usize, seats.len());
+        assert!(usage.seat(2).unwrap().is_served(), "the told take nobody's place");
     }
 
     #[test]
-    fn turns_are_shared_by_all_connections_of_a_user() {
+    fn caretakers_get_in_when_everything_is_taken() {
+        let usage = usage();
+        let _all: Vec<_> = [1, 1, 2, 3].map(|uid| usage.seat(uid).unwrap()).into();
+        assert!(!usage.seat(4).unwrap().is_served());
+        for uid in [0, 990] {
+            let seat = usage.seat(uid).unwrap();
+            assert!(seat.is_served());
+            let calls = (0..2 + RESERVE).map(|_| seat.begin_call()).collect::<Vec<_>>();
+            assert!(calls.iter().all(Result::is_ok));
+            assert_eq!(seat.begin_call(), Err(Full::Calls), "within reason");
+        }
+    }
+
+    #[test]
+    fn calls_are_shared_by_all_connections_of_a_user() {
         let usage = usage();
         let (one, two) = (usage.seat(1).unwrap(), usage.seat(1).unwrap());
-        let turns = (one.turn().unwrap(), two.turn().unwrap());
-        assert!(one.turn().is_none());
+        assert_eq!((one.begin_call(), two.begin_call(), one.begin_call()), (Ok(()), Ok(()), Err(Full::Calls)));
         assert_eq!(usage.calls(), 2);
-        drop(turns.0);
-        assert!(two.turn().is_some());
+        one.begin_probe();
+        one.end_call();
+        one.end_call();
+        assert_eq!((two.begin_call(), usage.calls()), (Ok(()), 2));
+    }
+
+    #[test]
+    fn descriptors_are_left_for_the_daemon_itself() {
+        assert_eq!(Limits::affordable(1_048_576), 1_048_576 - 528);
+        assert_eq!(Limits::affordable(1_024), 496);
+        assert_eq!(Limits::affordable(10), 1);
     }
 }

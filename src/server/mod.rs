@@ -6,24 +6,30 @@
 
 pub mod admin;
 pub mod authority;
+mod body;
 mod connection;
 mod convert;
+mod driven;
+mod get_token;
 pub mod health;
 pub mod limits;
 pub mod listen;
 pub mod reply;
+pub mod scan;
 pub mod service;
 pub mod session;
 pub mod stream;
+mod token_message;
 mod tokens;
 mod watch;
 
 use std::{io, sync::Arc, time::Duration};
 
+use futures_util::FutureExt as _;
 use tokio::{net::UnixStream, task::JoinSet, time::sleep};
 
 pub use admin::{Loaded, Reloaded, Wrong};
-pub use limits::{Limits, Usage};
+pub use limits::{Full, Limits, Usage};
 pub use listen::{ListenError, Listener};
 pub use service::Reflection;
 pub use session::Shared;
@@ -41,21 +47,26 @@ pub async fn serve(listener: Listener, shared: Arc<Shared>, reflection: Reflecti
     let reflection = Arc::new(reflection);
     let mut connections = JoinSet::new();
     let mut phase = shared.phase.clone();
+    let serve = |connections: &mut JoinSet<()>, stream| {
+        if let Some(session) = welcome(&stream, &shared) {
+            let phase = shared.phase.clone();
+            connections.spawn(connection::serve(stream, session, Arc::clone(&reflection), phase));
+        }
+    };
     loop {
         tokio::select! {
             biased;
             () = drained(&mut phase) => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok(stream) => {
-                    if let Some(session) = welcome(&stream, &shared) {
-                        let phase = shared.phase.clone();
-                        connections.spawn(connection::serve(stream, session, Arc::clone(&reflection), phase));
-                    }
-                }
+                Ok(stream) => serve(&mut connections, stream),
                 Err(error) => not_accepted(&error).await,
             }
         }
+    }
+    // Who has connected already is told that the daemon drains, rather than cut off.
+    while let Some(Ok(stream)) = listener.accept().now_or_never() {
+        serve(&mut connections, stream);
     }
     drop(listener);
     connection::settle(&mut connections, drain).await

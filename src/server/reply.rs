@@ -5,6 +5,7 @@ use std::time::Duration;
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
 
+use super::Full;
 use crate::{
     access::Caller,
     moment::{BootTime, Moment},
@@ -38,7 +39,7 @@ pub enum Refusal {
     /// The caller's user has too much in use.
     TooMany {
         /// Of what.
-        what: &'static str,
+        full: Full,
         /// Who the kernel says it is.
         caller: Caller,
     },
@@ -67,9 +68,11 @@ pub struct Told {
 impl Refusal {
     /// A denial by the registry as a refusal.
     #[must_use]
-    pub fn of_denied(denied: Denied, client: &str, caller: Caller) -> Self {
+    pub fn of_denied(denied: Denied, client: &str, caller: &Caller) -> Self {
         match denied {
-            Denied::NotAllowed => Self::NotAllowed { what: format!("client `{client}`").into(), caller },
+            Denied::NotAllowed => {
+                Self::NotAllowed { what: format!("client `{client}`").into(), caller: caller.clone() }
+            }
             Denied::Unknown { nearest } => {
                 Self::Unknown { client: client.into(), nearest: nearest.map(|name| name.as_str().into()) }
             }
@@ -96,16 +99,9 @@ impl Refusal {
             ),
             Self::Invalid(text) => Told::lasting(Code::InvalidArgument, "REQUEST_INVALID", text.to_string()),
             Self::NoToken { client, refused, now } => no_token(client, refused, *now),
-            Self::TooMany { what, caller } => Told::passing(
-                Code::ResourceExhausted,
-                "CALLER_LIMIT",
-                format!(
-                    "too many {what} by uid {} at a time; close what is not used, share one connection, or raise \
-                     [server] limits",
-                    caller.uid
-                ),
-                AFTER_LIMIT,
-            ),
+            Self::TooMany { full, caller } => {
+                Told::passing(Code::ResourceExhausted, "CALLER_LIMIT", too_many(*full, caller), AFTER_LIMIT)
+            }
             Self::Unknown { client, nearest } => {
                 Told::lasting(Code::NotFound, "CLIENT_UNKNOWN", unknown(client, nearest.as_deref()))
             }
@@ -137,6 +133,15 @@ impl Told {
     fn passing(code: Code, reason: &'static str, text: String, retry_in: Duration) -> Self {
         Self { code, reason, text, retry_in: Some(retry_in) }
     }
+}
+
+fn too_many(full: Full, caller: &Caller) -> String {
+    let what = match full {
+        Full::Calls => format!("calls and streams by uid {}", caller.uid),
+        Full::Connections => "connections by all users together".to_owned(),
+        Full::OwnConnections => format!("connections by uid {}", caller.uid),
+    };
+    format!("too many {what} at a time; close what is not used, share one connection, or raise [server] limits")
 }
 
 fn unknown(client: &str, nearest: Option<&str>) -> String {
@@ -181,7 +186,8 @@ fn no_token(client: &str, refused: &Refused, now: Moment) -> Told {
 
 fn unattainable(client: &str, wanted: Duration, lifetime: Duration, retry_in: Option<Duration>) -> String {
     let seconds = |span: Duration| humantime::format_duration(Duration::from_secs(span.as_secs())).to_string();
-    let (wanted, lifetime) = (seconds(wanted), seconds(lifetime));
+    // A token that lives an hour arrives with a little less.
+    let (wanted, lifetime) = (seconds(wanted), seconds(lifetime + Duration::from_millis(999)));
     match retry_in {
         Some(wait) => format!(
             "no token for `{client}` is valid for {wanted} now: its issuer returns the same token until that \

@@ -4,15 +4,20 @@ use std::{
     convert::Infallible,
     pin::Pin,
     sync::Arc,
-    task::{Context, Poll},
+    task::{Context, Poll, ready},
 };
 
 use http::{Request, Response};
 use hyper::body::Incoming;
-use tonic::{Status, body::Body};
+use tonic::{Code, Status, body::Body};
 use tower_service::Service as _;
 
-use super::{limits::Turn, reply::Refusal, session::Session};
+use super::{
+    body::{Answer, ReplyBody, RequestBody},
+    get_token,
+    reply::Refusal,
+    session::{Session, Turn},
+};
 use crate::pb::{
     self,
     health::health_server::HealthServer,
@@ -30,65 +35,111 @@ impl Services {
         Self { session, reflection }
     }
 
-    /// Counts a call for as long as it is being answered. A stream lives longer and counts itself.
-    fn admit(&self, path: &str) -> Result<Option<Turn>, Refusal> {
-        self.session.admit()?;
-        if STREAMS.contains(&path) { Ok(None) } else { self.session.turn().map(Some) }
+    fn admit(&self, path: &str) -> Result<Turn, Refusal> {
+        if path == HEALTH_CHECK { Ok(self.session.admit_probe()) } else { self.session.admit() }
     }
 
     fn route(&self, request: Request<Incoming>) -> Answering {
         let path = request.uri().path();
+        let room = if path.starts_with("/grpc.reflection.") { LARGEST_DIALOGUE } else { LARGEST_REQUEST + PREFIX };
+        if path == GET_TOKEN && get_token::is_plain(request.headers()) {
+            let request = request.map(|body| RequestBody::new(body, room));
+            return Answering::Own(Box::pin(get_token::answer(Arc::clone(&self.session), request)));
+        }
         let service = path.strip_prefix('/').and_then(|path| path.split_once('/')).map_or("", |(service, _)| service);
+        let own = || Arc::clone(&self.session);
         match service {
-            "bearerd.v1.TokenBroker" => TokenBrokerServer::from_arc(Arc::clone(&self.session))
-                .max_decoding_message_size(LARGEST_REQUEST)
-                .call(request),
-            "bearerd.v1.Admin" => AdminServer::from_arc(Arc::clone(&self.session))
-                .max_decoding_message_size(LARGEST_REQUEST)
-                .call(request),
-            "grpc.health.v1.Health" => HealthServer::from_arc(Arc::clone(&self.session))
-                .max_decoding_message_size(LARGEST_REQUEST)
-                .call(request),
-            "grpc.reflection.v1.ServerReflection" => (self.reflection.v1)(request),
-            "grpc.reflection.v1alpha.ServerReflection" => (self.reflection.v1alpha)(request),
-            _ => {
-                let status = Status::unimplemented("no such service; grpc.reflection lists those there are");
-                Box::pin(async move { Ok(status.into_http()) })
-            }
+            "bearerd.v1.TokenBroker" => served(TokenBrokerServer::from_arc(own()).call(sized(request, room))),
+            "bearerd.v1.Admin" => served(AdminServer::from_arc(own()).call(sized(request, room))),
+            "grpc.health.v1.Health" => served(HealthServer::from_arc(own()).call(sized(request, room))),
+            "grpc.reflection.v1.ServerReflection" => served((self.reflection.v1)(sized(request, room))),
+            "grpc.reflection.v1alpha.ServerReflection" => served((self.reflection.v1alpha)(sized(request, room))),
+            _ => refused(Status::unimplemented("no such service; grpc.reflection lists those there are")),
         }
     }
 }
 
 impl hyper::service::Service<Request<Incoming>> for Services {
-    type Response = Response<Body>;
+    type Response = Response<ReplyBody>;
     type Error = Infallible;
     type Future = Call;
 
     fn call(&self, request: Request<Incoming>) -> Call {
-        match self.admit(request.uri().path()) {
-            Ok(turn) => Call { answering: self.route(request), _turn: turn },
-            Err(refusal) => {
-                let status = Status::from(refusal);
-                Call { answering: Box::pin(async move { Ok(status.into_http()) }), _turn: None }
-            }
+        let path = request.uri().path();
+        // A stream is owed for as long as it lasts; only what ends can be left lying.
+        let ends = !STREAMS.iter().any(|stream| path.starts_with(stream));
+        match self.admit(path) {
+            Ok(turn) => Call { answering: self.route(request), turn: Some(turn), ends },
+            Err(refusal) => Call { answering: refused(refusal.into()), turn: None, ends },
         }
     }
 }
 
-type Answering = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+fn sized(request: Request<Incoming>, room: usize) -> Request<RequestBody> {
+    request.map(|body| RequestBody::new(body, room))
+}
 
-/// A call being answered; counted while it is.
+fn served(answering: ServiceFuture) -> Answering {
+    Answering::Service(answering)
+}
+
+fn refused(status: Status) -> Answering {
+    Answering::Refused(Some(status))
+}
+
+type ServiceFuture = Pin<Box<dyn Future<Output = Result<Response<Body>, Infallible>> + Send>>;
+
+/// A call being answered by one of those that can.
+enum Answering {
+    Own(Pin<Box<dyn Future<Output = Response<Answer>> + Send>>),
+    Refused(Option<Status>),
+    Service(ServiceFuture),
+}
+
+/// A call being answered; counted while it is, and until the peer has taken the answer.
 pub struct Call {
     answering: Answering,
-    _turn: Option<Turn>,
+    turn: Option<Turn>,
+    ends: bool,
 }
 
 impl Future for Call {
-    type Output = Result<Response<Body>, Infallible>;
+    type Output = Result<Response<ReplyBody>, Infallible>;
 
     fn poll(mut self: Pin<&mut Self>, cx: &mut Context<'_>) -> Poll<Self::Output> {
-        self.answering.as_mut().poll(cx)
+        let this = &mut *self;
+        let response = match &mut this.answering {
+            Answering::Own(answering) => ready!(answering.as_mut().poll(cx)),
+            Answering::Refused(status) => {
+                let status = status.take().unwrap_or_else(|| Status::internal("answered twice"));
+                status.into_http().map(Answer::Service)
+            }
+            Answering::Service(answering) => {
+                let Ok(response) = ready!(answering.as_mut().poll(cx));
+                explained(response).map(Answer::Service)
+            }
+        };
+        let mut turn = this.turn.take();
+        if this.ends
+            && let Some(turn) = &mut turn
+        {
+            turn.owe();
+        }
+        Poll::Ready(Ok(response.map(|answer| ReplyBody::new(answer, turn))))
     }
+}
+
+/// What the generated code says of a message that it cannot read is INTERNAL, without details. It is the caller's
+/// mistake, and errors here have a reason.
+fn explained(response: Response<Body>) -> Response<Body> {
+    let headers = response.headers();
+    let unreadable =
+        headers.get(Status::GRPC_STATUS).is_some_and(|code| Code::from_bytes(code.as_bytes()) == Code::Internal);
+    if !unreadable || headers.contains_key(Status::GRPC_STATUS_DETAILS) {
+        return response;
+    }
+    let text = "the request is not the one message that this call has; is it of the right type?";
+    Status::from(Refusal::Invalid(text.into())).into_http()
 }
 
 /// `grpc.reflection` in both versions that clients use.
@@ -98,7 +149,7 @@ pub struct Reflection {
 }
 
 /// The reflection crate does not name its service types.
-type Answerer = Box<dyn Fn(Request<Incoming>) -> Answering + Send + Sync>;
+type Answerer = Box<dyn Fn(Request<RequestBody>) -> ServiceFuture + Send + Sync>;
 
 impl Reflection {
     /// Prepares the answers.
@@ -106,8 +157,8 @@ impl Reflection {
     /// # Errors
     /// The descriptors that were compiled in are unusable, which a test would have shown.
     pub fn build() -> Result<Self, tonic_reflection::server::Error> {
-        let v1 = described().build_v1()?;
-        let v1alpha = described().build_v1alpha()?;
+        let v1 = described().build_v1()?.max_decoding_message_size(LARGEST_REQUEST);
+        let v1alpha = described().build_v1alpha()?.max_decoding_message_size(LARGEST_REQUEST);
         Ok(Self {
             v1: Box::new(move |request| v1.clone().call(request)),
             v1alpha: Box::new(move |request| v1alpha.clone().call(request)),
@@ -121,7 +172,15 @@ fn described() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(pb::health::FILE_DESCRIPTOR_SET)
 }
 
+/// The call that nothing keeps out.
+const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
+/// The call with a way of its own.
+const GET_TOKEN: &str = "/bearerd.v1.TokenBroker/GetToken";
 /// Calls whose answers go on.
-const STREAMS: [&str; 2] = ["/bearerd.v1.TokenBroker/WatchToken", "/grpc.health.v1.Health/Watch"];
+const STREAMS: [&str; 3] = ["/bearerd.v1.TokenBroker/WatchToken", "/grpc.health.v1.Health/Watch", "/grpc.reflection."];
 /// Requests hold a name, an id and a duration.
 const LARGEST_REQUEST: usize = 16 * 1024;
+/// gRPC's prefix of a message.
+const PREFIX: usize = 5;
+/// All that one reflection stream may ask: a few hundred questions.
+const LARGEST_DIALOGUE: usize = 64 * 1024;

@@ -1,16 +1,22 @@
 //! One connection as its calls see it: who is calling, and what the calls work on.
 
-use std::{sync::Arc, time::Duration};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU32, Ordering},
+    },
+    time::Duration,
+};
 
+use http::HeaderMap;
 use tokio::{
     sync::{mpsc, oneshot, watch},
     time::Instant,
 };
-use tonic::Request;
 
 use super::{
     admin::{Loaded, Reloaded},
-    limits::{Seat, Turn, Usage},
+    limits::{Seat, Usage},
     reply::Refusal,
 };
 use crate::{
@@ -43,35 +49,90 @@ pub struct Session {
     pub(super) shared: Arc<Shared>,
     pub(super) caller: Caller,
     seat: Seat,
+    /// Calls and streams in progress on this connection.
+    open: AtomicU32,
+    /// Replies that are written but that the peer has not taken.
+    owed: AtomicU32,
+    /// Calls and streams that have ended, taken or not.
+    ended: AtomicU32,
+}
+
+/// A counted call or stream of a connection; it counts until it is dropped.
+pub(super) struct Turn {
+    session: Arc<Session>,
+    owed: bool,
+}
+
+impl Turn {
+    /// The call is answered; now it is up to the peer to take that.
+    pub(super) fn owe(&mut self) {
+        if !std::mem::replace(&mut self.owed, true) {
+            self.session.owed.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+}
+
+impl Drop for Turn {
+    fn drop(&mut self) {
+        let session = &self.session;
+        if self.owed {
+            session.owed.fetch_sub(1, Ordering::Relaxed);
+        }
+        session.open.fetch_sub(1, Ordering::Relaxed);
+        session.ended.fetch_add(1, Ordering::Relaxed);
+        session.seat.end_call();
+    }
 }
 
 impl Session {
     pub(super) fn new(shared: Arc<Shared>, caller: Caller, seat: Seat) -> Self {
-        Self { shared, caller, seat }
+        let none = || AtomicU32::new(0);
+        Self { shared, caller, seat, open: none(), owed: none(), ended: none() }
     }
 
     /// Lets a call begin.
     ///
     /// # Errors
-    /// The daemon is draining, or the caller's user has too many connections.
-    pub(super) fn admit(&self) -> Result<(), Refusal> {
+    /// The daemon is draining, or the caller's user has too much in use.
+    pub(super) fn admit(self: &Arc<Self>) -> Result<Turn, Refusal> {
         if self.draining() {
             return Err(Refusal::Draining);
         }
-        if !self.seat.within_limits() {
-            return Err(Refusal::TooMany { what: "connections", caller: self.caller });
-        }
-        Ok(())
+        let full = |full| Refusal::TooMany { full, caller: self.caller.clone() };
+        self.seat.settle().map_err(full)?;
+        self.seat.begin_call().map_err(full)?;
+        Ok(self.turn())
     }
 
-    /// Counts a call or a stream.
-    pub(super) fn turn(&self) -> Result<Turn, Refusal> {
-        self.seat.turn().ok_or(Refusal::TooMany { what: "calls and streams", caller: self.caller })
+    /// Lets a health check begin, which nothing keeps out: it must not fail because others take too much.
+    pub(super) fn admit_probe(self: &Arc<Self>) -> Turn {
+        self.seat.begin_probe();
+        self.turn()
     }
 
-    /// Whether the connection is within the limits.
-    pub(super) fn within_limits(&self) -> bool {
-        self.seat.within_limits()
+    fn turn(self: &Arc<Self>) -> Turn {
+        self.open.fetch_add(1, Ordering::Relaxed);
+        Turn { session: Arc::clone(self), owed: false }
+    }
+
+    /// Whether the connection has a place within the limits.
+    pub(super) fn is_served(&self) -> bool {
+        self.seat.is_served()
+    }
+
+    /// Calls and streams in progress on this connection.
+    pub(super) fn open(&self) -> u32 {
+        self.open.load(Ordering::Relaxed)
+    }
+
+    /// Whether there are replies that the peer has not taken.
+    pub(super) fn owes(&self) -> bool {
+        self.owed.load(Ordering::Relaxed) > 0
+    }
+
+    /// A number that changes whenever a call or stream ends.
+    pub(super) fn ended(&self) -> u32 {
+        self.ended.load(Ordering::Relaxed)
     }
 
     pub(super) fn draining(&self) -> bool {
@@ -86,7 +147,7 @@ impl Session {
         self.shared
             .registry
             .grant(client, &self.caller)
-            .map_err(|denied| Refusal::of_denied(denied, client, self.caller))
+            .map_err(|denied| Refusal::of_denied(denied, client, &self.caller))
     }
 
     /// Lets administrators pass.
@@ -94,7 +155,7 @@ impl Session {
         if self.is_administrator() {
             Ok(())
         } else {
-            Err(Refusal::NotAllowed { what: what.into(), caller: self.caller })
+            Err(Refusal::NotAllowed { what: what.into(), caller: self.caller.clone() })
         }
     }
 
@@ -105,8 +166,8 @@ impl Session {
 
 /// When the caller stops waiting: its own deadline (`grpc-timeout`), or `default` from now, or never later than an
 /// hour, which is longer than anybody waits.
-pub(super) fn deadline<T>(request: &Request<T>, default: Duration) -> Instant {
-    let own = request.metadata().get("grpc-timeout").and_then(|value| grpc_timeout(value.as_bytes()));
+pub(super) fn deadline(headers: &HeaderMap, default: Duration) -> Instant {
+    let own = headers.get("grpc-timeout").and_then(|value| grpc_timeout(value.as_bytes()));
     Instant::now() + own.unwrap_or(default).min(LONGEST)
 }
 

@@ -2,6 +2,7 @@
 
 use std::time::Duration;
 
+use tokio::time::Instant;
 use tonic::{Request, Response, Status};
 
 use super::{
@@ -12,45 +13,19 @@ use super::{
 };
 use crate::{
     pb::v1::{self, token_broker_server::TokenBroker},
+    refresh::{Authorized, Given},
     token::{Ask, Refused},
 };
 
 #[tonic::async_trait]
 impl TokenBroker for Session {
     async fn get_token(&self, request: Request<v1::GetTokenRequest>) -> Result<Response<v1::GetTokenResponse>, Status> {
-        let deadline = deadline(&request, PATIENCE);
-        let request = request.into_inner();
-        let ask = ask(&request)?;
-        let mut phase = self.shared.phase.clone();
-        let mut anew = 0;
-        loop {
-            let client = self.grant(&request.client)?;
-            let asked = client.handle().token(ask, deadline);
-            let outcome = tokio::select! {
-                biased;
-                outcome = asked => outcome,
-                () = super::drained(&mut phase) => return Err(Refusal::Draining.into()),
-            };
-            match outcome {
-                // While it waited, a reload may have taken the client from this caller: it is asked again.
-                Ok(given) if given.waited && anew < SUCCESSORS && !self.shared.registry.is_current(&client) => {
-                    anew += 1;
-                }
-                Ok(given) => {
-                    let entry = client.entry();
-                    let now = self.shared.clock.now();
-                    let token = convert::token(&entry.name, &given.token, &entry.request_headers, now);
-                    let rejection = convert::rejection(given.rejection).into();
-                    return Ok(Response::new(v1::GetTokenResponse { token: Some(token), rejection }));
-                }
-                // The client was replaced by a reload while the caller waited: its successor answers.
-                Err(Refused::Gone) if anew < SUCCESSORS => anew += 1,
-                Err(refused) => {
-                    let now = self.shared.clock.now();
-                    return Err(Refusal::NoToken { client: request.client.into(), refused, now }.into());
-                }
-            }
-        }
+        let deadline = deadline(request.metadata().as_ref(), PATIENCE);
+        let (client, given) = self.token(request.get_ref(), deadline).await?;
+        let entry = client.entry();
+        let token = convert::token(&entry.name, &given.token, &entry.request_headers, self.shared.clock.now());
+        let rejection = convert::rejection(given.rejection).into();
+        Ok(Response::new(v1::GetTokenResponse { token: Some(token), rejection }))
     }
 
     type WatchTokenStream = TokenStream;
@@ -60,8 +35,7 @@ impl TokenBroker for Session {
         request: Request<v1::WatchTokenRequest>,
     ) -> Result<Response<Self::WatchTokenStream>, Status> {
         let client = request.into_inner().client;
-        let turn = self.turn()?;
-        let stream = super::watch::follow(self, &client, turn)?;
+        let stream = super::watch::follow(self, &client)?;
         Ok(Response::new(stream))
     }
 
@@ -72,13 +46,56 @@ impl TokenBroker for Session {
         let all = self.is_administrator();
         let now = self.shared.clock.now();
         let entries = self.shared.registry.entries();
-        let mut clients: Vec<_> = entries
-            .values()
-            .filter(|entry| all || entry.policy.allows(&self.caller))
-            .map(|entry| convert::status(&entry.status(), now))
-            .collect();
+        let mut clients = Vec::new();
+        for (number, entry) in entries.values().enumerate() {
+            if number > 0 && number % AT_A_TIME == 0 {
+                // Others are served meanwhile.
+                tokio::task::yield_now().await;
+            }
+            if all || entry.policy.allows(&self.caller) {
+                clients.push(convert::status(&entry.status(), now));
+            }
+        }
         clients.sort_unstable_by(|one, other| one.name.cmp(&other.name));
         Ok(Response::new(v1::ListClientsResponse { clients }))
+    }
+}
+
+impl Session {
+    /// What GetToken answers.
+    ///
+    /// # Errors
+    /// Why there is no token for this caller.
+    pub(super) async fn token(
+        &self,
+        request: &v1::GetTokenRequest,
+        deadline: Instant,
+    ) -> Result<(Authorized, Given), Refusal> {
+        let ask = ask(request)?;
+        let mut anew = 0;
+        loop {
+            let client = self.grant(&request.client)?;
+            if let Some(given) = client.handle().at_once(ask) {
+                return Ok((client, given));
+            }
+            let mut phase = self.shared.phase.clone();
+            let outcome = tokio::select! {
+                biased;
+                outcome = client.handle().token(ask, deadline) => outcome,
+                () = super::drained(&mut phase) => return Err(Refusal::Draining),
+            };
+            match outcome {
+                // While it waited, a reload may have taken the client from this caller: it is asked again.
+                Ok(_) if anew < SUCCESSORS && !self.shared.registry.is_current(&client) => anew += 1,
+                Ok(given) => return Ok((client, given)),
+                // The client was replaced by a reload while the caller waited: its successor answers.
+                Err(Refused::Gone) if anew < SUCCESSORS => anew += 1,
+                Err(refused) => {
+                    let now = self.shared.clock.now();
+                    return Err(Refusal::NoToken { client: request.client.as_str().into(), refused, now });
+                }
+            }
+        }
     }
 }
 
@@ -101,6 +118,8 @@ fn ask(request: &v1::GetTokenRequest) -> Result<Ask, Refusal> {
 }
 
 /// How long a caller without a deadline waits for a first token.
-const PATIENCE: Duration = Duration::from_secs(10);
+pub(super) const PATIENCE: Duration = Duration::from_secs(10);
+/// Clients whose status is told without a pause.
+const AT_A_TIME: usize = 256;
 /// How many replacements of a client a waiting call follows.
 const SUCCESSORS: u32 = 8;

@@ -7,7 +7,6 @@ use tonic::Status;
 
 use super::{
     convert,
-    limits::Turn,
     reply::{PENDING, Refusal, Told},
     session::{Session, Shared},
 };
@@ -23,15 +22,14 @@ use crate::{
 pub(super) type TokenStream = Pin<Box<dyn Stream<Item = Result<v1::WatchTokenResponse, Status>> + Send>>;
 
 /// Begins to follow a client on behalf of a connection's caller.
-pub(super) fn follow(session: &Session, client: &str, turn: Turn) -> Result<TokenStream, Refusal> {
+pub(super) fn follow(session: &Session, client: &str) -> Result<TokenStream, Refusal> {
     let granted = session.grant(client)?;
     let watcher = Watcher {
         follower: granted.handle().follow(),
         granted,
         shared: Arc::clone(&session.shared),
-        caller: session.caller,
+        caller: session.caller.clone(),
         told: None,
-        _turn: turn,
     };
     Ok(Box::pin(unfold(Some(watcher), |watcher| async {
         let (watcher, item) = watcher?.next().await;
@@ -47,7 +45,6 @@ struct Watcher {
     shared: Arc<Shared>,
     caller: Caller,
     told: Option<Seen>,
-    _turn: Turn,
 }
 
 /// What the reader was told last.
@@ -90,7 +87,7 @@ impl Watcher {
             .shared
             .registry
             .grant(name.as_str(), &self.caller)
-            .map_err(|denied| Refusal::of_denied(denied, name.as_str(), self.caller))?;
+            .map_err(|denied| Refusal::of_denied(denied, name.as_str(), &self.caller))?;
         if !granted.handle().same_client(self.granted.handle()) {
             self.follower = granted.handle().follow();
         }

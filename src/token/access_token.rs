@@ -46,11 +46,58 @@ pub struct TokenId {
     pub serial: u64,
 }
 
-impl fmt::Display for TokenId {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        write!(f, "{:016x}-{}", self.epoch, self.serial)
+impl TokenId {
+    /// The id as callers see it: `{epoch:016x}-{serial}`. Written by hand, as it is part of every answer.
+    #[must_use]
+    pub fn text(self) -> IdText {
+        let mut text = IdText { bytes: [0; LONGEST_ID], start: LONGEST_ID };
+        let mut serial = self.serial;
+        loop {
+            text.put(b'0' + u8::try_from(serial % 10).unwrap_or_default());
+            serial /= 10;
+            if serial == 0 {
+                break;
+            }
+        }
+        text.put(b'-');
+        for shift in 0..16 {
+            let nibble = u8::try_from(self.epoch >> (4 * shift) & 0xf).unwrap_or_default();
+            text.put(if nibble < 10 { b'0' + nibble } else { b'a' + nibble - 10 });
+        }
+        text
     }
 }
+
+impl fmt::Display for TokenId {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        f.write_str(self.text().as_str())
+    }
+}
+
+/// The text of a [`TokenId`], without an allocation. Written from its end.
+#[derive(Clone, Copy, Debug)]
+pub struct IdText {
+    bytes: [u8; LONGEST_ID],
+    start: usize,
+}
+
+impl IdText {
+    /// The text.
+    #[must_use]
+    pub fn as_str(&self) -> &str {
+        self.bytes.get(self.start..).and_then(|bytes| std::str::from_utf8(bytes).ok()).unwrap_or_default()
+    }
+
+    fn put(&mut self, byte: u8) {
+        self.start = self.start.saturating_sub(1);
+        if let Some(place) = self.bytes.get_mut(self.start) {
+            *place = byte;
+        }
+    }
+}
+
+/// Sixteen hexadecimal digits, a hyphen, and the decimal digits of any number of 64 bits.
+const LONGEST_ID: usize = 16 + 1 + 20;
 
 impl FromStr for TokenId {
     type Err = BadTokenId;
@@ -155,6 +202,9 @@ mod tests {
     fn ids_survive_text() {
         let id = TokenId { epoch: 0xfeed, serial: 12 };
         assert_eq!(id.to_string(), "000000000000feed-12");
+        assert_eq!(TokenId { epoch: u64::MAX, serial: 0 }.to_string(), "ffffffffffffffff-0");
+        let longest = TokenId { epoch: 0x0123_4567_89ab_cdef, serial: u64::MAX };
+        assert_eq!(longest.to_string(), format!("{:016x}-{}", longest.epoch, longest.serial));
         assert_eq!("000000000000feed-12".parse(), Ok(id));
         for bad in ["", "x", "feed-12", "000000000000feed-", "000000000000feed-+2", "00000000000+feed-2", "-"] {
             assert_eq!(bad.parse::<TokenId>(), Err(BadTokenId), "{bad}");

@@ -83,7 +83,7 @@ async fn who_may_have_it_changes_without_a_new_token() {
 }
 
 #[tokio::test]
-async fn another_endpoint_or_schedule_means_another_token() {
+async fn another_endpoint_means_another_token_and_another_schedule_does_not() {
     let (idp, other) = (Idp::start(), Idp::start());
     other.otherwise(|number| Answer::token(&format!("other-{number}"), 3_600));
     let daemon = Running::start(&format!("{ADMINS}{}", client("demo", &idp, ANYBODY)));
@@ -93,10 +93,14 @@ async fn another_endpoint_or_schedule_means_another_token() {
     let after = daemon.get("demo").await.unwrap();
     assert_eq!(after.access_token, "other-1");
     assert_ne!(after.id, before.id);
-    let rescheduled = format!("{moved}refresh = {{ min_validity = \"1s\" }}\n");
-    assert_eq!(daemon.reload(&rescheduled).await.changed, ["demo"]);
+    for more in ["refresh = { min_validity = \"1s\" }", "timeouts = { attempt = \"7s\" }", "budget = { per_day = 9 }"] {
+        assert_eq!(daemon.reload(&format!("{moved}{more}\n")).await.changed, ["demo"], "{more}");
+        assert_eq!(daemon.get("demo").await.unwrap().id, after.id, "{more}");
+    }
+    assert_eq!((idp.request_count(), other.request_count()), (1, 1));
+    let scoped = format!("{moved}scope = [\"other\"]\n");
+    assert_eq!(daemon.reload(&scoped).await.changed, ["demo"]);
     assert_eq!(daemon.get("demo").await.unwrap().access_token, "other-2");
-    assert_eq!(idp.request_count(), 1);
 }
 
 #[tokio::test]

@@ -44,26 +44,26 @@ fn mode(node: &Node<'_>) -> Option<u32> {
 
 fn limits(node: &Node<'_>) -> Limits {
     let table = node.table(&LIMITS);
-    let limit = |name, default| {
-        let number = table.key(name).whole(1..=MOST_CONNECTIONS);
-        number.and_then(|number| usize::try_from(number).ok()).unwrap_or(default)
-    };
+    let limit = |name, default| table.key(name).whole(1..=MOST_CONNECTIONS).unwrap_or(default);
     let default = Limits::default();
     Limits {
         connections: limit("connections", default.connections),
         connections_per_uid: limit("connections_per_uid", default.connections_per_uid),
         calls_per_uid: limit("calls_per_uid", default.calls_per_uid),
+        idle: table.key("idle").duration(&IDLE).unwrap_or(default.idle),
     }
 }
 
 pub(super) const KEYS: Keys = Keys { known: &["admins", "drain", "limits", "mode", "socket"], planned: &[] };
 
-pub(super) const LIMITS: Keys = Keys { known: &["calls_per_uid", "connections", "connections_per_uid"], planned: &[] };
+pub(super) const LIMITS: Keys =
+    Keys { known: &["calls_per_uid", "connections", "connections_per_uid", "idle"], planned: &[] };
 
 /// Anybody may connect: who may have which token is decided for each client.
 const DEFAULT_MODE: u32 = 0o666;
 const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 const DRAIN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(600);
+const IDLE: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(7 * 86_400);
 /// More than any process can have open.
 const MOST_CONNECTIONS: u32 = 1_000_000;
 /// What fits into `sockaddr_un` (unix(7)) with the zero at its end.

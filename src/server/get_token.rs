@@ -1,0 +1,87 @@
+//! GetToken without detours: the one call that is made all the time.
+//!
+//! A request that is as every client sends it is read and answered here; anything unusual (a compressed message) goes
+//! to the generated service, which says what is wrong with it.
+
+use std::{future::poll_fn, pin::Pin, sync::Arc};
+
+use bytes::{Buf as _, Bytes, BytesMut};
+use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
+use hyper::body::Body as _;
+use prost::Message as _;
+use tonic::Status;
+
+use super::{
+    body::{Answer, RequestBody},
+    reply::Refusal,
+    session::{Session, deadline},
+    token_message,
+    tokens::PATIENCE,
+};
+use crate::pb::v1::GetTokenRequest;
+
+/// Whether a request can be answered here.
+pub(super) fn is_plain(headers: &HeaderMap) -> bool {
+    headers.get("grpc-encoding").is_none_or(|encoding| encoding == "identity")
+}
+
+/// Answers a call.
+pub(super) async fn answer(session: Arc<Session>, request: Request<RequestBody>) -> Response<Answer> {
+    match message(&session, request).await {
+        Ok(message) => success(message),
+        Err(status) => status.into_http::<tonic::body::Body>().map(Answer::Service),
+    }
+}
+
+async fn message(session: &Session, request: Request<RequestBody>) -> Result<Bytes, Status> {
+    let deadline = deadline(request.headers(), PATIENCE);
+    let sent = only_message(request.into_body()).await?;
+    let wanted = GetTokenRequest::decode(sent)
+        .map_err(|_| Refusal::Invalid("the message is not a bearerd.v1.GetTokenRequest".into()))?;
+    let (client, given) = session.token(&wanted, deadline).await?;
+    Ok(token_message::encode(client.entry(), &given, session.shared.clock.now()))
+}
+
+/// The message of a call that has one, without its prefix.
+async fn only_message(mut body: RequestBody) -> Result<Bytes, Status> {
+    let (mut all, mut pieces) = (Bytes::new(), BytesMut::new());
+    while let Some(frame) = poll_fn(|cx| Pin::new(&mut body).poll_frame(cx)).await {
+        // Trailers say nothing.
+        let Ok(data) = frame?.into_data() else { continue };
+        // Nearly always there is one piece, which is passed on as it is.
+        if all.is_empty() && pieces.is_empty() {
+            all = data;
+        } else {
+            pieces.extend_from_slice(&std::mem::take(&mut all));
+            pieces.extend_from_slice(&data);
+        }
+    }
+    if !pieces.is_empty() {
+        all = pieces.freeze();
+    }
+    let whole = all.len().checked_sub(PREFIX).filter(|length| all.first() == Some(&0) && says(&all, *length));
+    if whole.is_none() {
+        return Err(
+            Refusal::Invalid("a call has one message, not compressed, after its five bytes of prefix".into()).into()
+        );
+    }
+    all.advance(PREFIX);
+    Ok(all)
+}
+
+/// Whether the prefix says that so many bytes follow.
+fn says(all: &Bytes, length: usize) -> bool {
+    let told = all.get(1..PREFIX).and_then(|bytes| <[u8; 4]>::try_from(bytes).ok()).map(u32::from_be_bytes);
+    told.is_some_and(|told| usize::try_from(told) == Ok(length))
+}
+
+fn success(message: Bytes) -> Response<Answer> {
+    let mut trailers = HeaderMap::with_capacity(1);
+    trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
+    let mut response = Response::new(Answer::Message(Some(message), Some(trailers)));
+    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    response
+}
+
+/// One byte that says whether the message is compressed, and four of its length.
+const PREFIX: usize = 5;
