@@ -71,6 +71,11 @@ impl Assembler {
         Arc::clone(gate)
     }
 
+    /// Has what is read from the system for connections read again.
+    pub fn renew(&self) {
+        self.transports.forget();
+    }
+
     /// Forgets the gates of issuers that no client uses any more.
     pub fn tidy(&self) {
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);

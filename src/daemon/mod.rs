@@ -181,10 +181,10 @@ impl Reload {
     }
 
     /// Tells those who asked, and begins again if it was ordered meanwhile.
-    fn answer(&mut self, reloaded: &Reloaded, reloader: &Reloader) {
+    fn answer(&mut self, outcome: &Reloaded, reloader: &Reloader) {
         for asker in std::mem::replace(&mut self.askers, std::mem::take(&mut self.later)) {
             // Whoever asked may have left; the reload happened all the same, and is in the log.
-            let _ = asker.send(reloaded.clone());
+            let _ = asker.send(outcome.clone());
         }
         if std::mem::take(&mut self.again) {
             self.reading.spawn(reloader.read());

@@ -45,6 +45,8 @@ impl Supervisor {
     /// # Errors
     /// A client cannot be put together.
     pub fn prepare(&self, changes: &BTreeMap<ClientName, Change>, new: &Clients) -> Result<Prepared, AssembleError> {
+        // A reload is how an administrator says that something on this machine is new, certificate authorities too.
+        self.assembler.renew();
         let wanting = |change: &Change| matches!(change, Change::Amend | Change::Replace | Change::Start);
         changes
             .iter()

@@ -66,6 +66,11 @@ fn tls(error: &rustls::Error, host: &str) -> String {
              install it on the system and reload"
                 .to_owned()
         }
+        CertificateError::BadSignature => {
+            "its certificate is not trusted (the trusted authority of that name has not signed it); set tls.ca_file to \
+             the authority's certificate, or install it on the system and reload"
+                .to_owned()
+        }
         CertificateError::Expired | CertificateError::ExpiredContext { .. } => {
             "its certificate has expired, or this machine's clock is wrong".to_owned()
         }

@@ -328,7 +328,7 @@ pub(crate) mod tests {
 
     #[test]
     fn readiness_of_many_is_kept_until_a_pulse() {
-        let many = (0..SOON_SEEN + 1).map(|number| entry(&format!("c{number}"), Policy::new(0, [])));
+        let many = (0..=SOON_SEEN).map(|number| entry(&format!("c{number}"), Policy::new(0, [])));
         let registry = registry(many);
         assert!(registry.ready(), "all are idle");
         let before = registry.readiness.lock().unwrap().unwrap();

@@ -26,9 +26,12 @@ pub(super) async fn serve(stream: UnixStream, session: Arc<Session>, reflection:
                 return;
             }
             () = super::drained(&mut phase), if stage != Stage::Ending => stage = Stage::Ending,
-            () = &mut timer => match stage.next(&session, driven.greeted()) {
-                Some(next) => stage = next,
-                None => return,
+            () = &mut timer => {
+                let Some(next) = stage.next(look(&session, &driven)) else {
+                    tracing::debug!(?stage, "connection closed, its time is over");
+                    return;
+                };
+                stage = next;
             }
         }
         if stage == Stage::Ending {
@@ -49,6 +52,19 @@ enum Stage {
     Ending,
 }
 
+/// What is looked at when time is up.
+#[derive(Clone, Copy, Debug)]
+struct Look {
+    /// The peer has greeted as HTTP/2 wants it.
+    greeted: bool,
+    /// It has a place within the limits.
+    served: bool,
+    /// Calls and streams in progress.
+    open: u32,
+    /// A number that changes whenever one of them ends.
+    ended: u32,
+}
+
 impl Stage {
     fn patience(self, session: &Session) -> Duration {
         match self {
@@ -60,22 +76,22 @@ impl Stage {
     }
 
     /// What comes when the time is over; `None`: the connection is closed.
-    fn next(self, session: &Session, greeted: bool) -> Option<Self> {
-        let ended = session.ended();
-        let idle = session.open() == 0;
+    fn next(self, look: Look) -> Option<Self> {
+        let Look { greeted, served, open, ended } = look;
         match self {
-            Self::Greeting if session.is_served() && greeted => Some(Self::Serving { ended }),
-            Self::Greeting if !greeted => {
-                tracing::debug!("connection did not greet; closed");
-                None
-            }
+            Self::Greeting if !greeted => None,
+            Self::Greeting if served => Some(Self::Serving { ended }),
             Self::Greeting => Some(Self::Ending),
-            Self::Serving { ended: before } if idle && ended == before => Some(Self::Ending),
+            Self::Serving { ended: before } if open == 0 && ended == before => Some(Self::Ending),
             Self::Serving { .. } => Some(Self::Serving { ended }),
             // Who has nothing to wait for and does not go is sent.
-            Self::Ending => (!idle).then_some(Self::Ending),
+            Self::Ending => (open > 0).then_some(Self::Ending),
         }
     }
+}
+
+fn look(session: &Session, driven: &Driven) -> Look {
+    Look { greeted: driven.greeted(), served: session.is_served(), open: session.open(), ended: session.ended() }
 }
 
 /// Waits for open connections to end; after the deadline ends them. Returns how many had to be ended.
@@ -95,3 +111,35 @@ const GREETING: Duration = Duration::from_secs(10);
 const TELLING: Duration = Duration::from_secs(2);
 /// How long a peer that is told to go may take for that when nothing is under way.
 const LAST_WORDS: Duration = Duration::from_secs(1);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    const GOOD: Look = Look { greeted: true, served: true, open: 0, ended: 7 };
+
+    #[test]
+    fn who_does_not_greet_is_closed() {
+        assert_eq!(Stage::Greeting.next(Look { greeted: false, ..GOOD }), None);
+        assert_eq!(Stage::Greeting.next(Look { greeted: false, served: false, ..GOOD }), None);
+        assert_eq!(Stage::Greeting.next(GOOD), Some(Stage::Serving { ended: 7 }));
+    }
+
+    #[test]
+    fn who_is_beyond_the_limit_is_sent_away_unless_there_is_a_place_by_now() {
+        assert_eq!(Stage::Greeting.next(Look { served: false, ..GOOD }), Some(Stage::Ending));
+    }
+
+    #[test]
+    fn who_makes_no_calls_is_sent_away_and_a_stream_is_a_call() {
+        assert_eq!(Stage::Serving { ended: 6 }.next(GOOD), Some(Stage::Serving { ended: 7 }));
+        assert_eq!(Stage::Serving { ended: 7 }.next(GOOD), Some(Stage::Ending));
+        assert_eq!(Stage::Serving { ended: 7 }.next(Look { open: 1, ..GOOD }), Some(Stage::Serving { ended: 7 }));
+    }
+
+    #[test]
+    fn what_was_begun_may_end_and_who_has_nothing_to_wait_for_goes() {
+        assert_eq!(Stage::Ending.next(Look { open: 1, ..GOOD }), Some(Stage::Ending));
+        assert_eq!(Stage::Ending.next(GOOD), None);
+    }
+}

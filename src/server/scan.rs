@@ -51,6 +51,7 @@ impl Scan {
     }
 
     /// Whether the preface and at least one frame have passed.
+    #[must_use]
     pub fn has_seen_a_frame(&self) -> bool {
         self.frames && self.skip == 0
     }

@@ -214,3 +214,68 @@ const FULL: usize = 64 * 1024;
 const RATION: usize = 64 * 1024;
 /// Buffer kept between two replies.
 const KEEP: usize = 4 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use std::future::poll_fn;
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_peer_that_never_takes_all_does_not_make_the_outbox_grow() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let (mut wire, outbox) = split(ours);
+        let (mut written, mut taken) = (0, 0);
+        let chunk = [7; 16 * 1024];
+        for _ in 0..1_000 {
+            // Until the peer's side is full and something stays behind.
+            let more = poll_fn(|cx| match Pin::new(&mut wire).poll_write(cx, &chunk) {
+                Poll::Ready(length) => Poll::Ready(Some(length.unwrap())),
+                Poll::Pending => Poll::Ready(None),
+            })
+            .await;
+            written += more.unwrap_or(0);
+            poll_fn(|cx| Poll::Ready(outbox.drain(cx).unwrap())).await;
+            if more.is_none() {
+                taken += theirs.try_read(&mut [0; 16 * 1024]).unwrap_or(0);
+                // Lets the runtime notice that there is room again.
+                tokio::task::yield_now().await;
+            }
+            let held = outbox.lock().bytes.len();
+            assert!(held <= 3 * FULL, "{held} bytes are held");
+        }
+        assert!(written > 1_000_000 && taken > 1_000_000, "{written} {taken}");
+    }
+
+    #[tokio::test]
+    async fn one_turn_reads_no_more_than_its_ration() {
+        let (ours, theirs) = UnixStream::pair().unwrap();
+        let mut sent = 0;
+        while let Ok(length) = theirs.try_write(&[0; 4 * 1024]) {
+            sent += length;
+        }
+        assert!(sent > RATION, "{sent}");
+        ours.readable().await.unwrap();
+        let (mut wire, outbox) = split(ours);
+        let mut turn = async || {
+            let mut all = 0;
+            poll_fn(|cx| {
+                let mut space = [0; 8 * 1024];
+                let mut buf = ReadBuf::new(&mut space);
+                while Pin::new(&mut wire).poll_read(cx, &mut buf).is_ready() {
+                    all += buf.filled().len();
+                    buf.clear();
+                }
+                Poll::Ready(())
+            })
+            .await;
+            all
+        };
+        let first = turn().await;
+        // The beginning of a frame may be held back until the rest of it has come.
+        assert!((RATION - 16..=RATION).contains(&first), "{first}");
+        assert_eq!(turn().await, 0);
+        outbox.refill();
+        assert!(turn().await > 0);
+    }
+}

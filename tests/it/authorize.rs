@@ -17,6 +17,7 @@ use std::{
             process::CommandExt as _,
         },
     },
+    path::PathBuf,
     process::{Child, Command, Stdio},
     thread,
 };
@@ -35,6 +36,7 @@ pub(crate) struct Stranger {
     relay: Child,
     uid: u32,
     gid: u32,
+    near: PathBuf,
     channel: Channel,
 }
 
@@ -61,12 +63,22 @@ impl Stranger {
         }
         let relay = command.spawn().unwrap();
         let channel = Channel::connect(&near).await.unwrap();
-        Self { relay, uid, gid, channel }
+        Self { relay, uid, gid, near, channel }
     }
 
     /// Its connection to the daemon.
     pub(crate) fn channel(&self) -> Channel {
         self.channel.clone()
+    }
+
+    /// Another connection of its to the daemon.
+    pub(crate) async fn connect(&self) -> Channel {
+        Channel::connect(&self.near).await.unwrap()
+    }
+
+    /// The same without a client on it.
+    pub(crate) async fn connect_raw(&self) -> tokio::net::UnixStream {
+        tokio::net::UnixStream::connect(&self.near).await.unwrap()
     }
 
     /// What it is told when it may not have `what`.

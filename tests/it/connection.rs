@@ -12,7 +12,7 @@ use tokio::{
 };
 
 use crate::support::{
-    daemon::{Running, within},
+    daemon::{ADMINS, ANYBODY, Running, client, until_in_use, within},
     idp::Idp,
 };
 
@@ -190,3 +190,131 @@ async fn draining_removes_the_socket_and_a_second_order_ends_it() {
     let mut rest = Vec::new();
     let _ = within(half.read_to_end(&mut rest)).await;
 }
+
+#[tokio::test]
+async fn a_reply_that_is_not_taken_still_counts() {
+    let idp = Idp::start();
+    let daemon = Running::start(&format!("{ADMINS}{}", client("demo", &idp, ANYBODY)));
+    let mut miser = UnixStream::connect(daemon.socket()).await.unwrap();
+    // SETTINGS_INITIAL_WINDOW_SIZE (4) of nothing: the headers of a reply may come, its message may not.
+    let settings = frame(SETTINGS, 0, 0, &[0, 4, 0, 0, 0, 0]);
+    let calls: Vec<u8> = (0..3).flat_map(|number| call("/grpc.health.v1.Health/Check", 2 * number + 1)).collect();
+    miser.write_all(&[PREFACE, &settings, &calls].concat()).await.unwrap();
+    let channel = daemon.connect().await;
+    until_in_use(&channel, 2, 4).await;
+    drop(miser);
+    until_in_use(&channel, 1, 1).await;
+}
+
+#[tokio::test]
+async fn a_call_without_its_message_counts() {
+    let idp = Idp::start();
+    let daemon = Running::start(&format!("{ADMINS}{}", client("demo", &idp, ANYBODY)));
+    let mut half = UnixStream::connect(daemon.socket()).await.unwrap();
+    half.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.unwrap();
+    for (number, path) in [GET_TOKEN, "/bearerd.v1.TokenBroker/WatchToken", REFLECTION].into_iter().enumerate() {
+        let whole = call(path, 2 * u32::try_from(number).unwrap() + 1);
+        // Without the frame that holds the message.
+        half.write_all(&whole[..whole.len() - 14]).await.unwrap();
+    }
+    let channel = daemon.connect().await;
+    until_in_use(&channel, 2, 4).await;
+}
+
+#[tokio::test]
+async fn a_request_that_is_no_message_says_so() {
+    let idp = Idp::start();
+    let daemon = Running::with_demo(&idp);
+    for (path, message) in [
+        (GET_TOKEN, vec![]),
+        (GET_TOKEN, vec![0, 0, 0, 0, 9]),
+        (GET_TOKEN, vec![0, 0, 0, 0, 2, 0xff, 0xff]),
+        (GET_TOKEN, vec![1, 0, 0, 0, 0]),
+        (GET_TOKEN, [&[0, 0, 0, 0x50, 0][..], &[0; 0x5000]].concat()),
+        ("/bearerd.v1.TokenBroker/WatchToken", vec![0, 0, 0, 0, 2, 0xff, 0xff]),
+        ("/bearerd.v1.TokenBroker/ListClients", [&[0, 0, 0, 0x50, 0][..], &[0; 0x5000]].concat()),
+    ] {
+        let mut stream = UnixStream::connect(daemon.socket()).await.unwrap();
+        let whole = call(path, 1);
+        let mut bytes = [PREFACE, &frame(SETTINGS, 0, 0, &[]), &whole[..whole.len() - 14]].concat();
+        let (last, pieces) =
+            message.chunks(8_192).collect::<Vec<_>>().split_last().map_or((&[][..], vec![]), |(l, p)| (*l, p.to_vec()));
+        bytes.extend(pieces.into_iter().flat_map(|piece| frame(DATA, 0, 1, piece)));
+        bytes.extend(frame(DATA, 1, 1, last));
+        stream.write_all(&bytes).await.unwrap();
+        let block = payload_of(&mut stream, HEADERS).await;
+        let text = String::from_utf8_lossy(&block).into_owned();
+        // Trailers only; the status is INVALID_ARGUMENT, and the reason is in the details.
+        assert!(text.contains("grpc-status-details-bin") || block.len() > 60, "{path} {message:?}: {text}");
+        assert!(has_status_3(&block), "{path} {:?}: {text:?}", &message[..message.len().min(9)]);
+    }
+    assert!(daemon.get("demo").await.is_ok());
+}
+
+/// Whether a header block, as the HTTP library writes its first one, has a `grpc-status` of 3.
+fn has_status_3(block: &[u8]) -> bool {
+    // "grpc-status" Huffman coded ends in these bytes, then the coded value: length 1, the code of `3`.
+    block.windows(2).any(|pair| pair == [0x81, 0x67])
+}
+
+#[tokio::test]
+async fn streams_that_are_reset_at_once_end_the_connection() {
+    let idp = Idp::start();
+    let daemon = Running::with_demo(&idp);
+    let mut rapid = UnixStream::connect(daemon.socket()).await.unwrap();
+    let mut bytes = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
+    for number in 0..200 {
+        let whole = call(GET_TOKEN, 2 * number + 1);
+        bytes.extend_from_slice(&whole[..whole.len() - 14]);
+        bytes.extend(frame(RST_STREAM, 0, 2 * number + 1, &[0, 0, 0, 8]));
+    }
+    rapid.write_all(&bytes).await.unwrap();
+    let goaway = payload_of(&mut rapid, GOAWAY).await;
+    assert_eq!(goaway[4..8], [0, 0, 0, 0xb], "ENHANCE_YOUR_CALM");
+    assert!(daemon.get("demo").await.is_ok());
+}
+
+#[tokio::test]
+async fn a_question_to_reflection_is_bounded_like_any_other() {
+    let idp = Idp::start();
+    let daemon = Running::with_demo(&idp);
+    let mut greedy = UnixStream::connect(daemon.socket()).await.unwrap();
+    let whole = call(REFLECTION, 1);
+    let announced = frame(DATA, 0, 1, &[0, 0, 0x40, 0, 0]);
+    greedy
+        .write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[]), &whole[..whole.len() - 14], &announced].concat())
+        .await
+        .unwrap();
+    // Four megabytes are announced and refused before they come: the answer's headers, and the end of the stream.
+    let (flags, stream) = frame_of(&mut greedy, HEADERS).await;
+    let (flags, stream) = if flags & 1 == 0 { frame_of(&mut greedy, HEADERS).await } else { (flags, stream) };
+    assert_eq!((flags & 1, stream), (1, 1));
+}
+
+#[tokio::test]
+async fn who_is_silent_does_not_hold_up_the_drain() {
+    let idp = Idp::start();
+    let daemon = Running::with_demo(&idp);
+    let mut silent = UnixStream::connect(daemon.socket()).await.unwrap();
+    silent.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.unwrap();
+    frame_of(&mut silent, SETTINGS).await;
+    daemon.get("demo").await.unwrap();
+    // The drain may take ten seconds; nothing is under way, so it does not.
+    tokio::time::timeout(std::time::Duration::from_secs(8), daemon.stop()).await.unwrap();
+}
+
+/// The payload of the next frame of this kind.
+async fn payload_of(stream: &mut UnixStream, wanted: u8) -> Vec<u8> {
+    loop {
+        let mut head = [0; 9];
+        within(stream.read_exact(&mut head)).await.unwrap();
+        let mut payload = vec![0; u32::from_be_bytes([0, head[0], head[1], head[2]]) as usize];
+        within(stream.read_exact(&mut payload)).await.unwrap();
+        if head[3] == wanted {
+            return payload;
+        }
+    }
+}
+
+const GET_TOKEN: &str = "/bearerd.v1.TokenBroker/GetToken";
+const REFLECTION: &str = "/grpc.reflection.v1.ServerReflection/ServerReflectionInfo";

@@ -43,7 +43,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("refresh", &["access", "clock", "moment", "token"]),
     ("secret", &["sensitive"]),
     ("sensitive", &[]),
-    ("server", &["access", "clock", "lifecycle", "moment", "pb", "peer", "refresh", "token"]),
+    ("server", &["access", "clock", "lifecycle", "moment", "pb", "peer", "refresh", "sensitive", "token"]),
     ("token", &["moment", "sensitive"]),
 ];
 

@@ -4,14 +4,23 @@
 
 use std::time::Duration;
 
-use bearerd::{client::Channel, pb::v1};
+use bearerd::{
+    client::Channel,
+    pb::{
+        health::{HealthCheckRequest, health_check_response::ServingStatus},
+        v1,
+    },
+};
 use nix::unistd::geteuid;
-use tokio::{io::AsyncReadExt as _, net::UnixStream, task::JoinSet};
+use tokio::{io::AsyncReadExt as _, task::JoinSet};
 use tonic::{Code, Status, Streaming};
 
-use crate::support::{
-    daemon::{ANYBODY, Refusal, Running, client, until_in_use, within},
-    idp::{Answer, Gate, Idp},
+use crate::{
+    authorize::Stranger,
+    support::{
+        daemon::{ANYBODY, Refusal, Running, client, until_in_use, within},
+        idp::{Answer, Gate, Idp},
+    },
 };
 
 fn start(idp: &Idp, limits: &str) -> Running {
@@ -34,29 +43,33 @@ async fn watch(channel: &Channel) -> Result<Streaming<v1::WatchTokenResponse>, S
 
 fn assert_limited(status: &Status, what: &str) {
     let refusal = Refusal::of(status);
-    let text = format!(
-        "too many {what} by uid {} at a time; close what is not used, share one connection, or raise [server] limits",
-        geteuid()
-    );
+    let text =
+        format!("too many {what} at a time; close what is not used, share one connection, or raise [server] limits");
     assert_eq!(refusal.told(), (Code::ResourceExhausted, "CALLER_LIMIT", &*text));
     assert_eq!(refusal.retry_in, Some(Duration::from_secs(1)));
 }
 
+fn own(what: &str) -> String {
+    format!("{what} by uid {}", Stranger::ids().0)
+}
+
 #[tokio::test]
 async fn connections_beyond_the_limit_are_told_and_places_are_given_back() {
-    for limits in ["connections_per_uid = 2", "connections = 2"] {
+    let all = "connections by all users together".to_owned();
+    for (limits, what) in [("connections_per_uid = 2", own("connections")), ("connections = 2", all)] {
         let idp = Idp::start();
         let daemon = start(&idp, limits);
-        let (one, two) = (daemon.connect().await, daemon.connect().await);
+        let stranger = Stranger::of(&daemon).await;
+        let (one, two) = (stranger.channel(), stranger.connect().await);
         token(&one).await.unwrap();
         token(&two).await.unwrap();
-        let three = daemon.connect().await;
-        assert_limited(&token(&three).await.unwrap_err(), "connections");
-        assert_limited(&watch(&three).await.unwrap_err(), "connections");
+        let three = stranger.connect().await;
+        assert_limited(&token(&three).await.unwrap_err(), &what);
+        assert_limited(&watch(&three).await.unwrap_err(), &what);
         token(&two).await.unwrap();
-        drop((two, three));
-        until_in_use(&one, 1, 1).await;
-        token(&daemon.connect().await).await.unwrap();
+        drop(two);
+        until_in_use(&one, 2, 1).await;
+        token(&three).await.expect("who was told gets the place that is free now, as it was told");
     }
 }
 
@@ -64,14 +77,15 @@ async fn connections_beyond_the_limit_are_told_and_places_are_given_back() {
 async fn connections_far_beyond_the_limit_are_closed() {
     let idp = Idp::start();
     let daemon = start(&idp, "connections_per_uid = 1");
-    let first = daemon.connect().await;
+    let stranger = Stranger::of(&daemon).await;
+    let first = stranger.channel();
     token(&first).await.unwrap();
     let mut crowd = Vec::new();
-    for _ in 0..8 {
-        crowd.push(UnixStream::connect(daemon.socket()).await.unwrap());
+    for _ in 0..64 {
+        crowd.push(stranger.connect_raw().await);
     }
-    until_in_use(&first, 9, 1).await;
-    let mut last = UnixStream::connect(daemon.socket()).await.unwrap();
+    until_in_use(&first, 65, 1).await;
+    let mut last = stranger.connect_raw().await;
     assert_eq!(within(last.read(&mut [0; 64])).await.unwrap(), 0, "closed without a word");
     token(&first).await.unwrap();
     drop(crowd);
@@ -82,13 +96,34 @@ async fn connections_far_beyond_the_limit_are_closed() {
 async fn a_connection_that_was_told_is_not_kept() {
     let idp = Idp::start();
     let daemon = start(&idp, "connections_per_uid = 1");
-    let first = daemon.connect().await;
+    let stranger = Stranger::of(&daemon).await;
+    let first = stranger.channel();
     token(&first).await.unwrap();
-    let second = daemon.connect().await;
-    assert_limited(&token(&second).await.unwrap_err(), "connections");
+    let second = stranger.connect().await;
+    assert_limited(&token(&second).await.unwrap_err(), &own("connections"));
     // `second` is still held here, and does not count any more.
     until_in_use(&first, 1, 1).await;
     drop(second);
+}
+
+#[tokio::test]
+async fn root_and_health_checks_get_in_when_everything_is_taken() {
+    let idp = Idp::start();
+    let daemon = start(&idp, "connections = 1, connections_per_uid = 1, calls_per_uid = 1");
+    let stranger = Stranger::of(&daemon).await;
+    let _stream = watch(&stranger.channel()).await.unwrap();
+    let second = stranger.connect().await;
+    assert_limited(&token(&second).await.unwrap_err(), &own("connections"));
+    for probe in [stranger.channel(), second] {
+        let checked = probe.health().check(HealthCheckRequest::default()).await.unwrap().into_inner();
+        assert_eq!(checked.status(), ServingStatus::Serving);
+    }
+    if geteuid().is_root() {
+        let root = daemon.connect().await;
+        token(&root).await.unwrap();
+        let _more = (watch(&root).await.unwrap(), watch(&daemon.connect().await).await.unwrap());
+        assert!(root.admin().get_info(v1::GetInfoRequest {}).await.is_ok());
+    }
 }
 
 #[tokio::test]
@@ -96,7 +131,8 @@ async fn calls_of_all_connections_of_a_user_count_together() {
     let (idp, gate) = (Idp::start(), Gate::closed());
     idp.next(Answer::token("tok-a", 3_600).behind(&gate));
     let daemon = start(&idp, "calls_per_uid = 3");
-    let (one, two) = (daemon.connect().await, daemon.connect().await);
+    let stranger = Stranger::of(&daemon).await;
+    let (one, two) = (stranger.channel(), stranger.connect().await);
     let mut waiting = JoinSet::new();
     for channel in [&one, &one, &two] {
         let channel = channel.clone();
@@ -111,8 +147,8 @@ async fn calls_of_all_connections_of_a_user_count_together() {
         }
     })
     .await;
-    assert_limited(&refused, "calls and streams");
-    assert_limited(&token(&one).await.unwrap_err(), "calls and streams");
+    assert_limited(&refused, &own("calls and streams"));
+    assert_limited(&token(&one).await.unwrap_err(), &own("calls and streams"));
     gate.open();
     let answered = within(waiting.join_all()).await;
     assert!(answered.iter().all(Result::is_ok), "those who were let in get their token: {answered:?}");
@@ -123,13 +159,13 @@ async fn calls_of_all_connections_of_a_user_count_together() {
 async fn a_stream_takes_one_place_for_as_long_as_it_lasts() {
     let idp = Idp::start();
     let daemon = start(&idp, "calls_per_uid = 2");
-    let channel = daemon.connect().await;
+    let stranger = Stranger::of(&daemon).await;
+    let channel = stranger.channel();
     let first = watch(&channel).await.unwrap();
     until_in_use(&channel, 1, 2).await;
     let second = watch(&channel).await.unwrap();
-    assert_limited(&watch(&channel).await.unwrap_err(), "calls and streams");
-    assert_limited(&token(&channel).await.unwrap_err(), "calls and streams");
+    assert_limited(&watch(&channel).await.unwrap_err(), &own("calls and streams"));
+    assert_limited(&token(&channel).await.unwrap_err(), &own("calls and streams"));
     drop((first, second));
     within(async { while token(&channel).await.is_err() {} }).await;
-    until_in_use(&channel, 1, 1).await;
 }

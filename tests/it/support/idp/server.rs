@@ -6,7 +6,10 @@ use std::{
     io,
     net::SocketAddr,
     pin::Pin,
-    sync::{Arc, Mutex, MutexGuard, PoisonError},
+    sync::{
+        Arc, Mutex, MutexGuard, PoisonError,
+        atomic::{AtomicU32, Ordering},
+    },
     task::{Context, Poll},
 };
 
@@ -257,6 +260,9 @@ impl Tls {
     pub(super) fn new(protocols: &[&[u8]]) -> Self {
         let mut authority = rcgen::CertificateParams::new(Vec::new()).unwrap();
         authority.is_ca = rcgen::IsCa::Ca(rcgen::BasicConstraints::Unconstrained);
+        // Each has a name of its own: one authority that is known must not pass for another.
+        let number = AUTHORITIES.fetch_add(1, Ordering::Relaxed);
+        authority.distinguished_name.push(rcgen::DnType::CommonName, format!("authority {number}"));
         let authority_key = rcgen::KeyPair::generate().unwrap();
         let ca_pem = authority.self_signed(&authority_key).unwrap().pem();
         let issuer = rcgen::Issuer::new(authority, authority_key);
@@ -275,3 +281,6 @@ impl Tls {
         Self { ca_pem, acceptor: TlsAcceptor::from(Arc::new(config)) }
     }
 }
+
+/// How many authorities have been made.
+static AUTHORITIES: AtomicU32 = AtomicU32::new(0);
