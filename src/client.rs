@@ -2,7 +2,7 @@
 
 use std::{
     fmt, io,
-    os::unix::fs::FileTypeExt as _,
+    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
     path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll},
@@ -30,8 +30,13 @@ impl Channel {
     /// # Errors
     /// [`ConnectError`] with what to do.
     pub async fn connect(socket: &Path) -> Result<Self, ConnectError> {
-        let fail = |error| ConnectError { socket: socket.to_path_buf(), error };
+        let fail = |error| ConnectError { socket: socket.to_path_buf(), error, impostor: None };
         let stream = UnixStream::connect(socket).await.map_err(fail)?;
+        let server = stream.peer_cred().map_err(fail)?.uid();
+        if !is_trusted(server, socket) {
+            let error = io::ErrorKind::PermissionDenied.into();
+            return Err(ConnectError { socket: socket.to_path_buf(), error, impostor: Some(server) });
+        }
         let (send, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
             .map_err(|error| fail(io::Error::other(error)))?;
@@ -74,6 +79,15 @@ impl Service<Request<Body>> for Channel {
     }
 }
 
+/// Whether a daemon of this user is believed: root, the caller's own user, and the owner of the socket's directory if
+/// nobody else can write there, because then it was that user who put the socket there.
+fn is_trusted(server: u32, socket: &Path) -> bool {
+    let own = nix::unistd::geteuid().as_raw();
+    let parent = socket.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    let owner = || std::fs::metadata(parent).is_ok_and(|meta| meta.uid() == server && meta.mode() & 0o022 == 0);
+    server == 0 || server == own || owner()
+}
+
 /// A Unix socket has no host; the protocol wants one.
 fn origin() -> Uri {
     Uri::from_static("http://localhost")
@@ -84,13 +98,15 @@ fn origin() -> Uri {
 pub struct ConnectError {
     socket: PathBuf,
     error: io::Error,
+    /// Somebody who is not to be trusted listens there.
+    impostor: Option<u32>,
 }
 
 impl ConnectError {
     /// Whether the socket is there but this user may not connect.
     #[must_use]
     pub fn not_allowed(&self) -> bool {
-        self.error.kind() == io::ErrorKind::PermissionDenied
+        self.error.kind() == io::ErrorKind::PermissionDenied && self.impostor.is_none()
     }
 }
 
@@ -109,6 +125,14 @@ impl ConnectError {
 impl fmt::Display for ConnectError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let socket = self.socket.display();
+        if let Some(uid) = self.impostor {
+            return write!(
+                f,
+                "{socket}: whoever listens there is uid {uid}, neither root nor this user nor the owner of a directory \
+                 that only it can write; its answer is not asked for. Find out who that is, and keep others from writing \
+                 to the directory"
+            );
+        }
         match self.error.kind() {
             io::ErrorKind::NotFound => write!(
                 f,

@@ -3,6 +3,7 @@
 use std::{
     fmt::Write as _,
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     process::Command,
     time::{Duration, Instant},
@@ -54,6 +55,7 @@ impl Prepared {
     pub(crate) fn new(issuer: &Issuer, clients: u32) -> Outcome<Self> {
         let dir = tempfile::tempdir()?;
         fs::write(dir.path().join("secret"), "hunter2\n")?;
+        fs::set_permissions(dir.path().join("secret"), fs::Permissions::from_mode(0o600))?;
         fs::write(dir.path().join("bearerd.toml"), configuration(dir.path(), issuer, clients)?)?;
         let socket = dir.path().join("b.sock");
         Ok(Self { dir, socket })

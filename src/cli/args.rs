@@ -136,12 +136,27 @@ pub struct CheckArgs {
 
     /// Make one real token request for each client, and say what is odd about the answers; beware of issuers whose new
     /// token revokes the old one (WSO2 by default): a running daemon's token is revoked
-    #[arg(long)]
+    #[arg(long, conflicts_with = "user")]
     pub online: bool,
+
+    #[command(flatten)]
+    pub supposed: SupposedArgs,
 
     /// Print JSON
     #[arg(long)]
     pub json: bool,
+}
+
+/// A caller to try the rules with.
+#[derive(Debug, clap::Args)]
+pub struct SupposedArgs {
+    /// Say which tokens a process of this user (a name or a number) would get, and why
+    #[arg(long = "as", value_name = "USER")]
+    pub user: Option<String>,
+
+    /// Suppose that the process belongs to this unit of the system manager
+    #[arg(long, value_name = "UNIT", requires = "user")]
+    pub unit: Option<String>,
 }
 
 /// `bearerd token`

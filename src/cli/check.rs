@@ -5,10 +5,10 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::{Value, json};
 
-use super::{Exit, Outcome, Trouble, args, output, progress, run};
+use super::{Exit, Outcome, Trouble, args, output, progress, run, supposed};
 use crate::{
     clock::SystemClock,
-    config::{self, ClientSettings, Config, Problems},
+    config::{self, ClientSettings, Config, Problem, Problems},
     oauth::{Endpoint, Transports},
     token::{ClientName, Failure, FailureKind, Issued, TokenSource as _, policy::PER_ISSUER},
 };
@@ -20,6 +20,9 @@ pub(super) async fn check(args: args::CheckArgs) -> Outcome {
         Ok(config) => config,
         Err(problems) => return refuse(&problems, args.json),
     };
+    if args.supposed.user.is_some() {
+        return supposed::check(&config, &args.supposed, args.json);
+    }
     if args.online {
         let what = format!("the issuers of {}", counted(config.clients.len()));
         return progress::waiting(&what, online(&config, args.json)).await;
@@ -28,6 +31,8 @@ pub(super) async fn check(args: args::CheckArgs) -> Outcome {
         let names: Vec<_> = config.clients.keys().map(|name| json!({ "name": name.as_str() })).collect();
         return output::json(&document(&config, &names));
     }
+    let warnings: String = config.warnings.iter().map(|warning| format!("warning: {warning}\n")).collect();
+    output::print(warnings.as_bytes())?;
     output::line(&format!("{}: good, {}", files(&config).join(", "), counted(config.clients.len())))
 }
 
@@ -41,27 +46,26 @@ fn files(config: &Config) -> Vec<String> {
 
 /// What programs read: the same whether the clients were tried or not.
 fn document(config: &Config, clients: &[Value]) -> Value {
-    json!({ "clients": clients, "files": files(config), "problems": [] })
+    let warnings: Vec<_> = config.warnings.iter().map(problem).collect();
+    json!({ "clients": clients, "files": files(config), "problems": [], "warnings": warnings })
 }
 
 fn refuse(problems: &Problems, as_json: bool) -> Outcome {
     if !as_json {
         return Err(Trouble::new(Exit::Configuration, run::refused(problems)));
     }
-    let problems: Vec<_> = problems
-        .as_slice()
-        .iter()
-        .map(|problem| {
-            json!({
-                "file": *problem.file,
-                "path": *problem.path,
-                "message": *problem.message,
-                "remedy": *problem.remedy,
-            })
-        })
-        .collect();
+    let problems: Vec<_> = problems.as_slice().iter().map(problem).collect();
     output::json(&json!({ "clients": [], "problems": problems }))?;
     Err(Trouble::new(Exit::Configuration, ""))
+}
+
+fn problem(problem: &Problem) -> Value {
+    json!({
+        "file": *problem.file,
+        "path": *problem.path,
+        "message": *problem.message,
+        "remedy": *problem.remedy,
+    })
 }
 
 /// One real token request for each client, a few at a time. Prints what came of it in the order of the clients' names,

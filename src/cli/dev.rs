@@ -25,7 +25,7 @@ use crate::{
 
 /// Runs a daemon with an embedded authorization server until interrupted.
 pub(super) fn dev(named: Option<PathBuf>, args: args::DevArgs) -> Outcome {
-    run::start_logging(args.log)?;
+    run::harden(args.log)?;
     if args.lifetime < SHORTEST {
         return Err(Trouble::new(Exit::Usage, "--lifetime: tokens must live at least 10s"));
     }
@@ -99,6 +99,7 @@ fn config(issuer: &Issuer, secret: Sensitive) -> Result<Config, Trouble> {
         },
         clients: BTreeMap::from([(name, Arc::new(settings))]),
         files: Vec::new(),
+        warnings: Vec::new(),
     })
 }
 

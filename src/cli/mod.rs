@@ -14,6 +14,7 @@ mod progress;
 mod run;
 mod socket;
 mod status;
+mod supposed;
 mod table;
 mod token;
 
@@ -21,6 +22,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use tokio::runtime;
 
+use crate::daemon::hardening;
 pub use args::Args;
 use args::Verb;
 pub use exit::{Exit, Outcome, Trouble};
@@ -35,6 +37,8 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
             return ExitCode::from(u8::try_from(error.exit_code()).unwrap_or(2));
         }
     };
+    // Every verb may hold a token. A command that `exec` runs starts anew in this respect.
+    hardening::hide_memory();
     match perform(args) {
         Ok(code) => code,
         Err(trouble) => {

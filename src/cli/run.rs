@@ -2,18 +2,16 @@
 
 use std::{io::IsTerminal as _, path::PathBuf, sync::Arc};
 
-use nix::sys::resource::{Resource, getrlimit, setrlimit};
-
 use super::{Exit, Outcome, Trouble, args, in_runtime, orders::Orders, socket};
 use crate::{
     clock::SystemClock,
     config::{self, Config, Environment, Sources},
-    daemon::{Daemon, Parts, StartError, engine::Engine, logging, reload::Load},
+    daemon::{Daemon, Parts, StartError, engine::Engine, hardening, logging, reload::Load},
 };
 
 /// Runs the daemon until a signal stops it.
 pub(super) fn run(named: Option<PathBuf>, args: args::RunArgs) -> Outcome {
-    start_logging(args.log)?;
+    harden(args.log)?;
     let sources = sources(args.config);
     let load: Load = Arc::new(move || config::load(&sources));
     let engine = engine()?;
@@ -42,9 +40,9 @@ pub(super) struct Service {
 
 /// Serves on this thread, with the engine on another, until ordered to stop.
 pub(super) async fn serve(service: Service, engine: &Engine, orders: Orders) -> Outcome {
-    raise_descriptor_limit();
     let Service { config, socket, load, greet } = service;
-    let parts = Parts { socket, clock: Arc::new(SystemClock), engine: engine.handle().clone(), load };
+    let descriptors = hardening::raise_descriptor_limit();
+    let parts = Parts { socket, clock: Arc::new(SystemClock), engine: engine.handle().clone(), load, descriptors };
     let daemon = Daemon::build(config, parts).map_err(|error| not_started(&error))?;
     if let Some(greet) = greet {
         greet();
@@ -58,17 +56,18 @@ pub(super) fn engine() -> Result<Engine, Trouble> {
     Engine::start().map_err(|error| Trouble::new(Exit::Unavailable, format!("cannot start: {error}")))
 }
 
-/// Each connection takes a descriptor, and the usual soft limit of 1,024 is below what `server.limits` allows.
-fn raise_descriptor_limit() {
-    let raised =
-        getrlimit(Resource::RLIMIT_NOFILE).and_then(|(_, hard)| setrlimit(Resource::RLIMIT_NOFILE, hard, hard));
-    if let Err(error) = raised {
-        tracing::warn!(%error, "descriptor limit not raised");
-    }
+/// Protects the process, and starts its log, before it opens or reads anything.
+pub(super) fn harden(log: args::LogArgs) -> Outcome {
+    hardening::drop_inherited();
+    start_logging(log)?;
+    hardening::hide_memory();
+    hardening::forbid_core_files();
+    hardening::lock_memory();
+    Ok(())
 }
 
 /// Starts logging for a daemon.
-pub(super) fn start_logging(args: args::LogArgs) -> Outcome {
+fn start_logging(args: args::LogArgs) -> Outcome {
     logging::start(args.log, args.log_format, std::io::stderr().is_terminal())
         .map_err(|error| Trouble::new(Exit::Unavailable, format!("cannot start logging: {error}")))
 }

@@ -103,7 +103,7 @@ mod tests {
     fn problems(environment: &Environment) -> String {
         let report = Report::new(Path::new("main.toml"));
         environment.tree(&report);
-        report.finish().map_or_else(|problems| problems.to_string(), |()| String::new())
+        report.finish().map_or_else(|problems| problems.to_string(), |_| String::new())
     }
 
     #[test]

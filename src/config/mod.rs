@@ -55,8 +55,8 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
             "add a [clients.NAME] table with token_url, client_id and client_secret",
         );
     }
-    report.finish()?;
-    Ok(Config { server, clients: clients.unwrap_or_default(), files: merged.files })
+    let warnings = report.finish()?;
+    Ok(Config { server, clients: clients.unwrap_or_default(), files: merged.files, warnings })
 }
 
 #[cfg(test)]

@@ -21,6 +21,12 @@ pub struct Problem {
     pub remedy: Box<str>,
 }
 
+impl Problem {
+    fn new(file: &str, path: &str, message: &str, remedy: &str) -> Self {
+        Self { file: file.into(), path: path.into(), message: message.into(), remedy: remedy.into() }
+    }
+}
+
 impl fmt::Display for Problem {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let Self { file, path, message, remedy } = self;
@@ -68,11 +74,16 @@ impl std::error::Error for Problems {}
 pub(super) struct Report {
     main_file: Box<str>,
     found: RefCell<Vec<Problem>>,
+    warnings: RefCell<Vec<Problem>>,
 }
 
 impl Report {
     pub(super) fn new(main_file: &Path) -> Self {
-        Self { main_file: Box::from(main_file.to_string_lossy()), found: RefCell::default() }
+        Self {
+            main_file: Box::from(main_file.to_string_lossy()),
+            found: RefCell::default(),
+            warnings: RefCell::default(),
+        }
     }
 
     /// The file that is named when no better one is known.
@@ -81,21 +92,29 @@ impl Report {
     }
 
     pub(super) fn add(&self, file: &str, path: &str, message: &str, remedy: &str) {
-        let problem = Problem { file: file.into(), path: path.into(), message: message.into(), remedy: remedy.into() };
-        self.found.borrow_mut().push(problem);
+        self.found.borrow_mut().push(Problem::new(file, path, message, remedy));
+    }
+
+    pub(super) fn warn(&self, file: &str, path: &str, message: &str, remedy: &str) {
+        self.warnings.borrow_mut().push(Problem::new(file, path, message, remedy));
     }
 
     pub(super) fn at_main_file(&self, path: &str, message: &str, remedy: &str) {
         self.add(&self.main_file, path, message, remedy);
     }
 
-    /// Succeeds if nothing was reported.
-    pub(super) fn finish(self) -> Result<(), Problems> {
-        let mut found = self.found.into_inner();
-        found.sort_unstable();
-        found.dedup();
-        if found.is_empty() { Ok(()) } else { Err(Problems(found)) }
+    /// Succeeds with the warnings if nothing was reported.
+    pub(super) fn finish(self) -> Result<Vec<Problem>, Problems> {
+        let found = in_order(self.found);
+        if found.is_empty() { Ok(in_order(self.warnings)) } else { Err(Problems(found)) }
     }
+}
+
+fn in_order(found: RefCell<Vec<Problem>>) -> Vec<Problem> {
+    let mut found = found.into_inner();
+    found.sort_unstable();
+    found.dedup();
+    found
 }
 
 #[cfg(test)]
@@ -118,6 +137,8 @@ mod tests {
 
     #[test]
     fn nothing_reported_is_success() {
-        assert_eq!(Report::new(Path::new("a")).finish(), Ok(()));
+        let report = Report::new(Path::new("a"));
+        report.warn("a", "clients.x", "is weak", "mend it");
+        assert_eq!(report.finish().map(|warnings| warnings.len()), Ok(1));
     }
 }

@@ -2,6 +2,7 @@
 
 use std::{collections::BTreeMap, path::PathBuf, sync::Arc, time::Duration};
 
+use super::Problem;
 use crate::{
     access, oauth,
     server::Limits,
@@ -17,6 +18,8 @@ pub struct Config {
     pub clients: BTreeMap<ClientName, Arc<ClientSettings>>,
     /// The files that were read, in the order in which they were merged.
     pub files: Vec<PathBuf>,
+    /// What is worth knowing but keeps nothing from working.
+    pub warnings: Vec<Problem>,
 }
 
 /// Settings of the daemon itself.

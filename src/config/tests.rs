@@ -4,7 +4,7 @@ use std::{fs, path::PathBuf, sync::Arc, time::Duration};
 
 use super::{ClientSettings, Environment, Sources, load};
 use crate::{
-    access::{Caller, Policy, Rule},
+    access::{Caller, Conditions, Fact, Id, Policy, Rule},
     oauth::{BasicEncoding, ClientAuth, LifetimeUnit, ProxyChoice},
     secret::SecretSource,
     token::{HeaderValueRule, RefreshPolicy},
@@ -213,15 +213,18 @@ fn answer_fields() {
 
 #[test]
 fn allow() {
-    let allows =
-        |value: &str, uid, gid| good(&format!("allow = {value}")).policy.allows(&Caller { uid, gid, pid: None });
+    let allows = |value: &str, uid, gid| {
+        let caller = Caller { groups: Fact::Known([].into()), ..Caller::of(uid, gid, None) };
+        good(&format!("allow = {value}")).policy.allows(&caller)
+    };
     assert!(allows("[]", 0, 5) && allows("[]", 990, 5) && !allows("[]", 5, 5));
     assert!(allows("[{ uid = 5 }]", 5, 9) && !allows("[{ uid = 5 }]", 6, 5));
     assert!(allows("[{ uid = 5, gid = 7 }]", 5, 7) && !allows("[{ uid = 5, gid = 7 }]", 5, 8));
     assert!(allows("[{ uid = 5 }, { gid = 8 }]", 6, 8));
     assert!(allows("[{ any = true }]", 7, 7));
     assert!(allows("[{ group = \"root\" }]", 7, 0) && allows("[{ user = \"root\", uid = 0 }]", 0, 9));
-    let both = [Rule::All { uid: Some(0), gid: Some(0) }];
+    let root = || Some(Id { number: 0, name: Some("root".into()) });
+    let both = [Rule::All(Conditions { user: root(), group: root(), ..Conditions::default() })];
     assert_eq!(good("allow = [{ user = \"root\", group = \"root\" }]").policy, Policy::new(990, both));
     refuses(
         "allow",
@@ -239,7 +242,14 @@ fn allow() {
             "[{ group = \"no-such-group\" }]",
             "[{ user = \"root\", uid = 1 }]",
             "[{ group = \"root\", gid = 1 }]",
-            "[{ group = \"root\", unit = \"a.service\" }]",
+            "[{ optional = true }]",
+            "[{ any = true, optional = 1 }]",
+            "[{ unit = \"billing\" }]",
+            "[{ unit = \"a.timer\" }]",
+            "[{ slice = \"payments\" }]",
+            "[{ cgroup = \"system.slice\" }]",
+            "[{ exe = \"bearerd\" }]",
+            "[{ exe = \"/no/such/program\" }]",
             "[{ users = \"root\" }]",
         ],
     );

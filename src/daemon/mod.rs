@@ -3,6 +3,7 @@
 pub mod assemble;
 pub mod diff;
 pub mod engine;
+pub mod hardening;
 pub mod logging;
 pub mod memory;
 pub mod reload;
@@ -22,7 +23,7 @@ use crate::{
     config::Config,
     lifecycle::{Lifecycle, Phase},
     refresh::Registry,
-    server::{self, ListenError, Listener, Loaded, Reflection, Reloaded, Shared, Usage},
+    server::{self, Limits, ListenError, Listener, Loaded, Reflection, Reloaded, Shared, Usage},
 };
 use assemble::AssembleError;
 use reload::Reloader;
@@ -38,6 +39,8 @@ pub struct Parts {
     pub engine: Handle,
     /// Reads the configuration again when asked to; `None`: there is nothing to read.
     pub load: Option<reload::Load>,
+    /// How many files the process can have open.
+    pub descriptors: u64,
 }
 
 /// A daemon that listens but does not serve yet.
@@ -65,6 +68,9 @@ impl Daemon {
     /// # Errors
     /// [`StartError`]: nothing runs then.
     pub fn build(config: Config, parts: Parts) -> Result<Self, StartError> {
+        for warning in &config.warnings {
+            tracing::warn!(%warning, "configuration warning");
+        }
         let registry = Arc::new(Registry::new());
         let supervisor = Supervisor::new(Arc::clone(&registry), Arc::clone(&parts.clock), parts.engine);
         let reflection = Reflection::build().map_err(|error| StartError::Reflection(error.to_string()))?;
@@ -82,7 +88,7 @@ impl Daemon {
             admins: admins_now,
             loaded: loaded_now,
             reloads: orders,
-            usage: Usage::new(config.server.limits.clone(), config.server.admins.own_uid()),
+            usage: Usage::new(fitting(&config.server.limits, parts.descriptors), config.server.admins.own_uid()),
         });
         let mut reloader = Reloader::new(supervisor, config.server, admins, loaded, parts.load);
         reloader.start(config.clients).map_err(StartError::Assemble)?;
@@ -190,6 +196,21 @@ impl Reload {
             self.reading.spawn(reloader.read());
         }
     }
+}
+
+/// The limits, with no more connections than there are descriptors for: callers must not be able to use up those that
+/// token requests need.
+fn fitting(limits: &Limits, descriptors: u64) -> Limits {
+    let affordable = Limits::affordable(descriptors);
+    if limits.connections > affordable {
+        tracing::warn!(
+            configured = limits.connections,
+            in_force = affordable,
+            descriptors,
+            "server.limits.connections is more than the limit of open files allows; raise LimitNOFILE"
+        );
+    }
+    Limits { connections: limits.connections.min(affordable), ..limits.clone() }
 }
 
 /// The next order to stop; `None` when there will be none.

@@ -90,7 +90,7 @@ impl Reloader {
     }
 
     fn adopt(&mut self, config: Config, now: Moment) -> Reloaded {
-        let Config { server, clients, files } = config;
+        let Config { server, clients, files, warnings } = config;
         let changes = match self.apply(clients) {
             Ok(changes) => changes,
             Err(error) => {
@@ -99,7 +99,8 @@ impl Reloader {
                 return Reloaded { problems: vec![problem], ..Reloaded::default() };
             }
         };
-        let notes = self.adopt_server(server);
+        let mut notes = self.adopt_server(server);
+        notes.extend(warnings.iter().map(ToString::to_string));
         self.loaded.send_modify(|loaded| {
             loaded.files = files;
             loaded.at = now.wall;
@@ -178,7 +179,7 @@ fn tell(reloaded: &Reloaded) {
         return;
     }
     for note in &reloaded.notes {
-        tracing::warn!(note, "configuration needs a restart");
+        tracing::warn!(note, "configuration note");
     }
     tracing::info!(
         added = reloaded.added.len(),

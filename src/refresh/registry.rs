@@ -11,7 +11,7 @@ use tokio::{sync::watch, time::Instant};
 
 use super::{Changes, Handle};
 use crate::{
-    access::{Caller, Policy},
+    access::{Caller, Decision, Needs, Policy},
     token::{ClientName, ClientState, Refused, RequestHeader, Snapshot},
 };
 
@@ -110,7 +110,10 @@ impl Orders {
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum Denied {
     /// The policy does not let this caller in.
-    NotAllowed,
+    NotAllowed {
+        /// Why a rule that might have let it in did not, if that is because too little is known of it.
+        unidentified: Option<Box<str>>,
+    },
     /// There is no client of that name.
     Unknown {
         /// The configured name that is most like it.
@@ -121,6 +124,7 @@ pub enum Denied {
 /// All configured clients. Replaced as a whole when the configuration changes.
 pub struct Registry {
     entries: ArcSwap<HashMap<ClientName, Arc<Entry>>>,
+    needs: ArcSwap<Needs>,
     revision: watch::Sender<u64>,
     pulse: watch::Sender<u64>,
     /// What [`Registry::ready`] found, at which pulse and when.
@@ -133,6 +137,7 @@ impl Registry {
     pub fn new() -> Self {
         Self {
             entries: ArcSwap::default(),
+            needs: ArcSwap::default(),
             revision: watch::Sender::new(0),
             pulse: watch::Sender::new(0),
             readiness: Mutex::default(),
@@ -145,11 +150,19 @@ impl Registry {
     /// [`Denied`]. Names are not secret: an unknown client and a forbidden one get different answers.
     pub fn grant(&self, name: &str, caller: &Caller) -> Result<Authorized, Denied> {
         let entries = self.entries.load();
-        match entries.get(name) {
-            None => Err(Denied::Unknown { nearest: nearest(name, entries.keys()) }),
-            Some(entry) if entry.policy.allows(caller) => Ok(Authorized { entry: Arc::clone(entry) }),
-            Some(_) => Err(Denied::NotAllowed),
+        let Some(entry) = entries.get(name) else {
+            return Err(Denied::Unknown { nearest: nearest(name, entries.keys()) });
+        };
+        match entry.policy.decide(caller) {
+            Decision::Denied { unidentified } => Err(Denied::NotAllowed { unidentified }),
+            Decision::AllowedAsOwner | Decision::AllowedBy(..) => Ok(Authorized { entry: Arc::clone(entry) }),
         }
+    }
+
+    /// Which facts about callers the policies ask for.
+    #[must_use]
+    pub fn needs(&self) -> Needs {
+        *self.needs.load_full()
     }
 
     /// Whether what was granted is still what the configuration says.
@@ -203,6 +216,8 @@ impl Registry {
 
     /// Replaces all clients.
     pub fn replace(&self, entries: HashMap<ClientName, Arc<Entry>>) {
+        let needs = entries.values().fold(Needs::default(), |needs, entry| needs.and(entry.policy.needs()));
+        self.needs.store(Arc::new(needs));
         self.entries.store(Arc::new(entries));
         self.revision.send_modify(|count| *count += 1);
         self.pulse.send_modify(|count| *count = count.wrapping_add(1));

@@ -30,6 +30,8 @@ pub struct SecretFile(Arc<Inner>);
 #[derive(Debug)]
 struct Inner {
     path: Box<Path>,
+    /// It does not matter that every user of the machine can read it.
+    public: bool,
     busy: AtomicBool,
 }
 
@@ -37,7 +39,13 @@ impl SecretFile {
     /// The secret in the file at this path.
     #[must_use]
     pub fn at(path: &Path) -> Self {
-        Self(Arc::new(Inner { path: path.into(), busy: AtomicBool::new(false) }))
+        Self(Arc::new(Inner { path: path.into(), public: false, busy: AtomicBool::new(false) }))
+    }
+
+    /// The same, read even if every user of the machine can read it too.
+    #[must_use]
+    pub fn readable_by_all(path: &Path) -> Self {
+        Self(Arc::new(Inner { path: path.into(), public: true, busy: AtomicBool::new(false) }))
     }
 
     /// Where it is.
@@ -57,7 +65,7 @@ impl SecretFile {
         };
         // One trip to the blocking pool with the plain file API: the runtime's own file type keeps a copy of what it
         // reads in a buffer that nobody wipes.
-        match tokio::task::spawn_blocking(move || read_now(&touch.0.path)).await {
+        match tokio::task::spawn_blocking(move || read_now(&touch.0.path, touch.0.public)).await {
             Ok(outcome) => outcome,
             Err(_) => Err(wrong(self.path(), "reading was interrupted; it is tried again")),
         }
@@ -82,7 +90,7 @@ impl From<PathBuf> for SecretFile {
 
 impl PartialEq for SecretFile {
     fn eq(&self, other: &Self) -> bool {
-        self.0.path == other.0.path
+        (&self.0.path, self.0.public) == (&other.0.path, other.0.public)
     }
 }
 
@@ -112,11 +120,14 @@ fn revision_now(path: &Path) -> u64 {
     hasher.finish() | 1
 }
 
-fn read_now(path: &Path) -> Result<Sensitive, SecretError> {
+fn read_now(path: &Path, public: bool) -> Result<Sensitive, SecretError> {
     let mut file = open(path).map_err(|error| wrong(path, &unreadable(&error)))?;
     let about = file.metadata().map_err(|error| wrong(path, &unreadable(&error)))?;
     if !about.is_file() {
         return Err(wrong(path, "is not a regular file; name the file that holds the secret"));
+    }
+    if !public && about.mode() & READABLE_BY_ALL != 0 {
+        return Err(wrong(path, EXPOSED));
     }
     let mut buffer = Zeroizing::new(vec![0; LIMIT + 1]);
     let length = fill(&mut file, &mut buffer).map_err(|error| wrong(path, &unreadable(&error)))?;
@@ -164,6 +175,11 @@ fn wrong(path: &Path, problem: &str) -> SecretError {
     SecretError::new(format!("secret file {}: {problem}", path.display()))
 }
 
+/// The mode's bit for reading by others. The group's is left to the administrator: that is how systemd and others share
+/// a secret with one service.
+const READABLE_BY_ALL: u32 = 0o004;
+const EXPOSED: &str = "can be read by every user of this machine; take that away (chmod o= FILE), or write \
+                       allow_world_readable = true beside it if nobody else can reach it";
 /// How long a look at the file's metadata may take.
 const LOOK: Duration = Duration::from_secs(2);
 /// More than any client secret, and less than would hurt.
@@ -184,6 +200,7 @@ mod tests {
     fn file(dir: &tempfile::TempDir, content: &[u8]) -> PathBuf {
         let path = dir.path().join("secret");
         fs::write(&path, content).unwrap();
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o600)).unwrap();
         path
     }
 
@@ -251,6 +268,20 @@ mod tests {
         let dir = dir();
         assert!(refusal(dir.path()).await.contains("not a regular file"));
         assert!(refusal(&dir.path().join("gone")).await.contains("does not exist; write the client secret to it"));
+    }
+
+    #[tokio::test]
+    async fn a_secret_that_everybody_can_read_is_refused_unless_that_is_meant() {
+        let dir = dir();
+        let path = file(&dir, b"hunter2");
+        for (mode, refused) in [(0o400, false), (0o440, false), (0o640, false), (0o644, true), (0o604, true)] {
+            fs::set_permissions(&path, fs::Permissions::from_mode(mode)).unwrap();
+            match read(&path).await {
+                Ok(_) => assert!(!refused, "{mode:o}"),
+                Err(error) => assert!(refused && error.to_string().contains("allow_world_readable"), "{error}"),
+            }
+            assert!(SecretFile::readable_by_all(&path).read().await.is_ok(), "{mode:o}");
+        }
     }
 
     #[tokio::test]

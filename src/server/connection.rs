@@ -8,11 +8,15 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{driven::Driven, service::Reflection, session::Session};
-use crate::lifecycle::Phase;
+use super::{Guest, Shared, driven::Driven, service::Reflection, session::Session};
+use crate::access::Caller;
 
 /// Serves a connection until the peer leaves, breaks a time limit or the daemon has drained.
-pub(super) async fn serve(stream: UnixStream, session: Arc<Session>, reflection: Arc<Reflection>, mut phase: Phase) {
+pub(super) async fn serve(stream: UnixStream, guest: Guest, shared: Arc<Shared>, reflection: Arc<Reflection>) {
+    let caller = Arc::new(guest.peer.learn().await);
+    let session = Arc::new(Session::new(Arc::clone(&shared), Arc::clone(&caller), guest.seat));
+    let mut phase = shared.phase.clone();
+    let mut outgrown = pin!(outgrown(&shared, &caller));
     let mut driven = Driven::new(stream, Arc::clone(&session), reflection);
     let mut stage = Stage::Greeting;
     let mut timer = pin!(sleep(stage.patience(&session)));
@@ -26,6 +30,7 @@ pub(super) async fn serve(stream: UnixStream, session: Arc<Session>, reflection:
                 return;
             }
             () = super::drained(&mut phase), if stage != Stage::Ending => stage = Stage::Ending,
+            () = &mut outgrown, if stage != Stage::Ending => stage = Stage::Ending,
             () = &mut timer => {
                 let Some(next) = stage.next(look(&session, &driven)) else {
                     tracing::debug!(?stage, "connection closed, its time is over");
@@ -38,6 +43,21 @@ pub(super) async fn serve(stream: UnixStream, session: Arc<Session>, reflection:
             driven.shut_down();
         }
         timer.as_mut().reset(Instant::now() + stage.patience(&session));
+    }
+}
+
+/// Ends when rules ask for something that nobody asked for when this caller connected. Its client connects again by
+/// itself, and is then asked.
+async fn outgrown(shared: &Shared, caller: &Caller) {
+    let mut revisions = shared.registry.revisions();
+    let mut admins = shared.admins.clone();
+    while caller.was_asked(shared.needs()) {
+        // An error means that nothing changes any more, which the phase tells.
+        tokio::select! {
+            Ok(()) = revisions.changed() => {}
+            Ok(()) = admins.changed() => {}
+            else => std::future::pending().await,
+        }
     }
 }
 

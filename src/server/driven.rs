@@ -4,10 +4,10 @@ use std::{
     io,
     pin::Pin,
     sync::{
-        Arc,
-        atomic::{AtomicU32, Ordering},
+        Arc, Mutex, PoisonError,
+        atomic::{AtomicBool, AtomicU32, Ordering},
     },
-    task::{Context, Poll},
+    task::{Context, Poll, Wake, Waker},
     time::Duration,
 };
 
@@ -38,6 +38,9 @@ pub(super) struct Driven {
     outbox: Outbox,
     session: Arc<Session>,
     turns: InPlace,
+    nudge: Arc<Nudge>,
+    /// [`Driven::nudge`] as the library holds it.
+    waker: Waker,
     /// Runs while the peer takes nothing of what is written.
     blocked: Option<Pin<Box<Sleep>>>,
     /// Runs while there are replies that the peer gives no room for, with what had ended when it began.
@@ -57,7 +60,9 @@ impl Driven {
             .max_pending_accept_reset_streams(Some(RESETS))
             .max_local_error_reset_streams(Some(ERRORS))
             .serve_connection(TokioIo::new(wire), Services::new(Arc::clone(&session), reflection));
-        Self { http: Box::pin(http), over: false, outbox, session, turns, blocked: None, untaken: None }
+        let nudge = Arc::new(Nudge::default());
+        let waker = Waker::from(Arc::clone(&nudge));
+        Self { http: Box::pin(http), over: false, outbox, session, turns, nudge, waker, blocked: None, untaken: None }
     }
 
     /// Tells the peer that there will be no more (GOAWAY), and ends when all that was begun has ended.
@@ -68,6 +73,21 @@ impl Driven {
     /// Whether the peer has greeted as HTTP/2 wants it.
     pub(super) fn greeted(&self) -> bool {
         self.outbox.greeted()
+    }
+
+    /// Polls the library until it has nothing more to do for itself.
+    ///
+    /// A call that is answered in place wakes the connection, which is just being polled: that is answered by polling
+    /// once more, not by another run of the task for each call.
+    fn poll_http(&mut self, cx: &Context<'_>) -> Poll<hyper::Result<()>> {
+        self.nudge.begin(cx.waker());
+        let mut own = Context::from_waker(&self.waker);
+        let mut outcome = self.http.as_mut().poll(&mut own);
+        if outcome.is_pending() && self.nudge.taken() {
+            outcome = self.http.as_mut().poll(&mut own);
+        }
+        self.nudge.end();
+        outcome
     }
 
     /// The peer does not take what is to be written. It is given some time.
@@ -111,7 +131,7 @@ impl Future for Driven {
         this.outbox.refill();
         loop {
             if !this.over {
-                match this.http.as_mut().poll(cx) {
+                match this.poll_http(cx) {
                     Poll::Pending => {}
                     Poll::Ready(Ok(())) => this.over = true,
                     Poll::Ready(Err(error)) => return Poll::Ready(Err(io::Error::other(error))),
@@ -126,6 +146,57 @@ impl Future for Driven {
                 Drained::AllAndMoreWaits => this.blocked = None,
                 Drained::Blocked(progress) => return this.stalled(progress, cx),
             }
+        }
+    }
+}
+
+/// Wakes the connection's task, except while that is polling already.
+#[derive(Default)]
+struct Nudge {
+    task: Mutex<Option<Waker>>,
+    polling: AtomicBool,
+    again: AtomicBool,
+}
+
+impl Nudge {
+    fn begin(&self, task: &Waker) {
+        let mut own = self.task.lock().unwrap_or_else(PoisonError::into_inner);
+        if !own.as_ref().is_some_and(|own| own.will_wake(task)) {
+            *own = Some(task.clone());
+        }
+        self.polling.store(true, Ordering::Release);
+    }
+
+    /// Whether there was a wake since the poll began, or since this was asked last.
+    fn taken(&self) -> bool {
+        self.again.swap(false, Ordering::AcqRel)
+    }
+
+    /// From now on the task is woken; also for what came during the last poll.
+    fn end(&self) {
+        self.polling.store(false, Ordering::Release);
+        if self.taken() {
+            self.wake_task();
+        }
+    }
+
+    fn wake_task(&self) {
+        if let Some(task) = &*self.task.lock().unwrap_or_else(PoisonError::into_inner) {
+            task.wake_by_ref();
+        }
+    }
+}
+
+impl Wake for Nudge {
+    fn wake(self: Arc<Self>) {
+        self.wake_by_ref();
+    }
+
+    fn wake_by_ref(self: &Arc<Self>) {
+        self.again.store(true, Ordering::Release);
+        // Looked at after it was noted: whoever ends the poll at this moment sees the note.
+        if !self.polling.load(Ordering::Acquire) && self.taken() {
+            self.wake_task();
         }
     }
 }
@@ -152,7 +223,7 @@ where
         if left > 0 {
             self.0.store(left - 1, Ordering::Relaxed);
             // The waker of this one poll goes nowhere: a task polls at least once, with a waker of its own.
-            let mut cx = Context::from_waker(std::task::Waker::noop());
+            let mut cx = Context::from_waker(Waker::noop());
             if call.as_mut().poll(&mut cx).is_ready() {
                 return;
             }
@@ -175,3 +246,38 @@ const ERRORS: usize = 256;
 const IN_PLACE: u32 = 32;
 /// A peer that takes nothing for this long is gone or hostile.
 const STALL: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use std::sync::atomic::AtomicUsize;
+
+    use super::*;
+
+    #[derive(Default)]
+    struct Counting(AtomicUsize);
+
+    impl Wake for Counting {
+        fn wake(self: Arc<Self>) {
+            self.0.fetch_add(1, Ordering::Relaxed);
+        }
+    }
+
+    #[test]
+    fn a_nudge_is_never_lost() {
+        let (counting, nudge) = (Arc::new(Counting::default()), Arc::new(Nudge::default()));
+        let (task, waker) = (Waker::from(Arc::clone(&counting)), Waker::from(Arc::clone(&nudge)));
+        let woken = || counting.0.load(Ordering::Relaxed);
+        nudge.begin(&task);
+        waker.wake_by_ref();
+        assert!(nudge.taken() && woken() == 0, "while it polls it polls again");
+        assert!(!nudge.taken());
+        waker.wake_by_ref();
+        nudge.end();
+        assert_eq!(woken(), 1, "what came last runs the task again");
+        waker.wake_by_ref();
+        assert_eq!(woken(), 2, "between polls the task is woken");
+        nudge.begin(&task);
+        nudge.end();
+        assert_eq!(woken(), 2);
+    }
+}

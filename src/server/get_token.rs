@@ -34,11 +34,11 @@ pub(super) async fn answer(session: Arc<Session>, request: Request<RequestBody>)
 }
 
 async fn message(session: &Session, request: Request<RequestBody>) -> Result<Bytes, Status> {
-    let deadline = deadline(request.headers(), PATIENCE);
-    let sent = only_message(request.into_body()).await?;
+    let (head, body) = request.into_parts();
+    let sent = only_message(body).await?;
     let wanted = GetTokenRequest::decode(sent)
         .map_err(|_| Refusal::Invalid("the message is not a bearerd.v1.GetTokenRequest".into()))?;
-    let (client, given) = session.token(&wanted, deadline).await?;
+    let (client, given) = session.token(&wanted, || deadline(&head.headers, PATIENCE)).await?;
     Ok(token_message::encode(client.entry(), &given, session.shared.clock.now()))
 }
 

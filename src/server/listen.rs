@@ -3,21 +3,24 @@
 use std::{
     fmt, fs, io,
     os::{
-        fd::AsRawFd as _,
+        fd::{AsRawFd as _, OwnedFd},
         unix::{
             fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
-            net::{UnixListener as StdListener, UnixStream},
+            net::UnixListener as StdListener,
         },
     },
     path::{Path, PathBuf},
 };
 
-use nix::sys::{
-    socket::{
-        AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, getsockopt, listen, socket,
-        sockopt::PeerCredentials,
+use nix::{
+    fcntl::{Flock, FlockArg},
+    sys::{
+        socket::{
+            AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, getsockopt, listen, socket,
+            sockopt::PeerCredentials,
+        },
+        stat::{Mode, fchmod},
     },
-    stat::{Mode, fchmod},
 };
 use tokio::net::UnixListener;
 
@@ -26,6 +29,7 @@ use tokio::net::UnixListener;
 pub struct Listener {
     socket: UnixListener,
     path: PathBuf,
+    mode: u32,
     inode: (u64, u64),
 }
 
@@ -40,19 +44,35 @@ impl Listener {
             return Err(fail(Trouble::TooLong));
         }
         prepare_directory(path).map_err(fail)?;
+        // Two daemons that start at once must not each take the other's fresh socket for a stale one.
+        let _alone = lock_directory(path);
         clear_stale(path).map_err(fail)?;
         let socket = bind_for_owner(path).map_err(|error| fail(Trouble::Io("cannot be bound", error)))?;
         fs::set_permissions(path, fs::Permissions::from_mode(mode))
             .map_err(|error| fail(Trouble::Io("cannot be given its mode", error)))?;
         let meta =
             fs::symlink_metadata(path).map_err(|error| fail(Trouble::Io("vanished after it was bound", error)))?;
-        Ok(Self { socket, path: path.to_path_buf(), inode: (meta.dev(), meta.ino()) })
+        Ok(Self { socket, path: path.to_path_buf(), mode, inode: (meta.dev(), meta.ino()) })
     }
 
     /// Where it listens.
     #[must_use]
     pub fn path(&self) -> &Path {
         &self.path
+    }
+
+    /// Whether the file at its path is still this socket.
+    #[must_use]
+    pub fn is_in_place(&self) -> bool {
+        fs::symlink_metadata(&self.path).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.inode)
+    }
+
+    /// Binds the same path again: the file there is not this socket any more.
+    ///
+    /// # Errors
+    /// As [`Listener::bind`].
+    pub fn again(&self) -> Result<Self, ListenError> {
+        Self::bind(&self.path, self.mode)
     }
 
     /// The next connection.
@@ -67,8 +87,9 @@ impl Listener {
 impl Drop for Listener {
     fn drop(&mut self) {
         // Somebody may have put another socket there meanwhile; that one is not ours to remove.
-        let own = fs::symlink_metadata(&self.path).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.inode);
-        if own && let Err(error) = fs::remove_file(&self.path) {
+        if self.is_in_place()
+            && let Err(error) = fs::remove_file(&self.path)
+        {
             tracing::debug!(path = %self.path.display(), %error, "socket file not removed");
         }
     }
@@ -143,13 +164,33 @@ fn prepare_directory(path: &Path) -> Result<(), Trouble> {
         Err(error) => return Err(failed(error)),
     }
     let meta = fs::metadata(parent).map_err(failed)?;
-    let own = nix::unistd::geteuid().as_raw();
-    let owned = meta.uid() == 0 || meta.uid() == own;
-    // A sticky directory such as /tmp keeps others from removing the socket, but not from being there first.
-    if !owned || meta.mode() & 0o022 != 0 {
+    if !is_ours(&meta) || meta.mode() & WRITABLE_BY_OTHERS != 0 {
         return Err(Trouble::WritableParent(parent.to_path_buf(), meta.uid(), meta.mode() & 0o7777));
     }
+    // Whoever can rename one of the directories above can put another one in its place. A sticky directory such as /tmp
+    // keeps others from that, though not from being there first, which is why the parent must not be one.
+    for above in fs::canonicalize(parent).map_err(failed)?.ancestors().skip(1) {
+        let meta = fs::metadata(above).map_err(failed)?;
+        let sticky = meta.mode() & STICKY != 0;
+        if !is_ours(&meta) || (meta.mode() & WRITABLE_BY_OTHERS != 0 && !sticky) {
+            return Err(Trouble::WritableParent(above.to_path_buf(), meta.uid(), meta.mode() & 0o7777));
+        }
+    }
     Ok(())
+}
+
+/// Whether it belongs to this user or to root, who is whoever owns the root directory: in a container that may be a
+/// user without a number here.
+fn is_ours(meta: &fs::Metadata) -> bool {
+    let root = fs::metadata("/").map_or(0, |root| root.uid());
+    [0, root, nix::unistd::geteuid().as_raw()].contains(&meta.uid())
+}
+
+/// Held while the socket is looked at and made. Without it (an unreadable directory) there is a race that only two
+/// daemons of the same user can run.
+fn lock_directory(path: &Path) -> Option<Flock<fs::File>> {
+    let parent = path.parent().filter(|parent| !parent.as_os_str().is_empty()).unwrap_or(Path::new("."));
+    Flock::lock(fs::File::open(parent).ok()?, FlockArg::LockExclusive).ok()
 }
 
 /// Removes a socket that nobody listens on. Anything else stays.
@@ -167,7 +208,7 @@ fn clear_stale(path: &Path) -> Result<(), Trouble> {
             () => "a file",
         }));
     }
-    match UnixStream::connect(path) {
+    match probe(path) {
         Ok(stream) => Err(Trouble::InUse(getsockopt(&stream, PeerCredentials).ok().map(|cred| cred.pid()))),
         Err(error) if error.kind() == io::ErrorKind::ConnectionRefused => {
             fs::remove_file(path).map_err(|error| Trouble::Io("is stale and cannot be removed", error))
@@ -177,6 +218,14 @@ fn clear_stale(path: &Path) -> Result<(), Trouble> {
         Err(error) if error.kind() == io::ErrorKind::WouldBlock => Err(Trouble::InUse(None)),
         Err(error) => Err(Trouble::Io("cannot be probed", error)),
     }
+}
+
+/// Connects without waiting: where the backlog of a stopped daemon is full, waiting would have no end.
+fn probe(path: &Path) -> io::Result<OwnedFd> {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let probing = socket(AddressFamily::Unix, SockType::Stream, flags, None)?;
+    connect(probing.as_raw_fd(), &UnixAddr::new(path)?)?;
+    Ok(probing)
 }
 
 /// Binds a socket that nobody but its owner can connect to until it is given its mode.
@@ -192,5 +241,9 @@ fn bind_for_owner(path: &Path) -> io::Result<UnixListener> {
     UnixListener::from_std(StdListener::from(unbound))
 }
 
+/// Mode bits: group and others may write.
+const WRITABLE_BY_OTHERS: u32 = 0o022;
+/// Mode bit: entries can be renamed and removed by their owners only.
+const STICKY: u32 = 0o1000;
 /// `sun_path` has 108 bytes, the last of which is zero (`unix(7)`).
 const LONGEST_PATH: usize = 107;

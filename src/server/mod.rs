@@ -14,6 +14,7 @@ mod get_token;
 pub mod health;
 pub mod limits;
 pub mod listen;
+mod presence;
 pub mod reply;
 pub mod scan;
 pub mod service;
@@ -26,7 +27,11 @@ mod watch;
 use std::{io, sync::Arc, time::Duration};
 
 use futures_util::FutureExt as _;
-use tokio::{net::UnixStream, task::JoinSet, time::sleep};
+use tokio::{
+    net::UnixStream,
+    task::JoinSet,
+    time::{Instant, sleep, sleep_until},
+};
 
 pub use admin::{Loaded, Reloaded, Wrong};
 pub use limits::{Full, Limits, Usage};
@@ -36,21 +41,23 @@ pub use session::Shared;
 
 use crate::{
     lifecycle::{Lifecycle, Phase},
-    peer,
+    peer::{self, Peer},
 };
-use session::Session;
+use limits::Seat;
+use presence::Presence;
 
 /// Serves connections until the phase is [`Lifecycle::Draining`], then lets them finish for at most `drain`.
 ///
 /// Returns how many connections had to be cut off. The socket is closed, and its file removed, before that.
-pub async fn serve(listener: Listener, shared: Arc<Shared>, reflection: Reflection, drain: Duration) -> usize {
+pub async fn serve(mut listener: Listener, shared: Arc<Shared>, reflection: Reflection, drain: Duration) -> usize {
     let reflection = Arc::new(reflection);
     let mut connections = JoinSet::new();
     let mut phase = shared.phase.clone();
+    let mut presence = Presence::of(listener.path());
+    let mut look_again = None;
     let serve = |connections: &mut JoinSet<()>, stream| {
-        if let Some(session) = welcome(&stream, &shared) {
-            let phase = shared.phase.clone();
-            connections.spawn(connection::serve(stream, session, Arc::clone(&reflection), phase));
+        if let Some(guest) = welcome(&stream, &shared) {
+            connections.spawn(connection::serve(stream, guest, Arc::clone(&shared), Arc::clone(&reflection)));
         }
     };
     loop {
@@ -61,6 +68,17 @@ pub async fn serve(listener: Listener, shared: Arc<Shared>, reflection: Reflecti
             accepted = listener.accept() => match accepted {
                 Ok(stream) => serve(&mut connections, stream),
                 Err(error) => not_accepted(&error).await,
+            },
+            () = to_look_again(&presence, look_again) => {
+                if let Some(new) = in_place(&listener) {
+                    // Nobody can connect to the old one any more; who did so before is served.
+                    while let Some(Ok(stream)) = listener.accept().now_or_never() {
+                        serve(&mut connections, stream);
+                    }
+                    listener = new;
+                    presence = Presence::of(listener.path());
+                }
+                look_again = (!listener.is_in_place()).then(|| Instant::now() + LOOK_AGAIN);
             }
         }
     }
@@ -72,17 +90,50 @@ pub async fn serve(listener: Listener, shared: Arc<Shared>, reflection: Reflecti
     connection::settle(&mut connections, drain).await
 }
 
+/// Somebody who has connected, with a place.
+struct Guest {
+    peer: Peer,
+    seat: Seat,
+}
+
 /// Finds out who connected and gives them a place. `None`: the connection is dropped.
-fn welcome(stream: &UnixStream, shared: &Arc<Shared>) -> Option<Arc<Session>> {
-    let caller = match peer::identify(stream) {
-        Ok(caller) => caller,
+fn welcome(stream: &UnixStream, shared: &Arc<Shared>) -> Option<Guest> {
+    match peer::identify(stream, shared.needs()) {
+        Ok(peer) => Some(Guest { seat: shared.usage.seat(peer.uid())?, peer }),
         Err(error) => {
-            tracing::debug!(%error, "caller cannot be identified; connection refused");
-            return None;
+            tracing::debug!(%error, "connection refused");
+            None
         }
-    };
-    let seat = shared.usage.seat(caller.uid)?;
-    Some(Arc::new(Session::new(Arc::clone(shared), caller, seat)))
+    }
+}
+
+/// Ends when the socket's file may have been removed or replaced, or when a failed repair is to be tried again.
+async fn to_look_again(presence: &Presence, at: Option<Instant>) {
+    match at {
+        Some(at) => tokio::select! {
+            () = presence.changed() => {}
+            () = sleep_until(at) => {}
+        },
+        None => presence.changed().await,
+    }
+}
+
+/// A new listener at the same place, if the socket's file is not there any more.
+fn in_place(listener: &Listener) -> Option<Listener> {
+    if listener.is_in_place() {
+        return None;
+    }
+    tracing::error!(socket = %listener.path().display(), "the socket's file was removed or replaced; binding it again");
+    match listener.again() {
+        Ok(new) => {
+            tracing::info!(socket = %new.path().display(), "listening again");
+            Some(new)
+        }
+        Err(error) => {
+            tracing::error!(%error, "callers cannot connect");
+            None
+        }
+    }
 }
 
 /// A failed accept is passing (out of descriptors, a peer that left): wait a little rather than spin.
@@ -98,3 +149,5 @@ async fn drained(phase: &mut Phase) {
 }
 
 const AFTER_FAILED_ACCEPT: Duration = Duration::from_millis(100);
+/// How long after a failed repair of the socket's file the next is tried.
+const LOOK_AGAIN: Duration = Duration::from_secs(10);

@@ -1,6 +1,6 @@
 //! From a refusal to a gRPC status: the only place that knows codes.
 
-use std::time::Duration;
+use std::{sync::Arc, time::Duration};
 
 use tonic::{Code, Status};
 use tonic_types::{ErrorDetails, StatusExt as _};
@@ -20,8 +20,10 @@ pub enum Refusal {
     NotAllowed {
         /// What it wanted.
         what: Box<str>,
+        /// Why a rule that might have let it in did not, if that is because too little is known of it.
+        unidentified: Option<Box<str>>,
         /// Who the kernel says it is.
-        caller: Caller,
+        caller: Arc<Caller>,
     },
     /// The daemon is shutting down.
     Draining,
@@ -41,7 +43,7 @@ pub enum Refusal {
         /// Of what.
         full: Full,
         /// Who the kernel says it is.
-        caller: Caller,
+        caller: Arc<Caller>,
     },
     /// There is no such client.
     Unknown {
@@ -68,10 +70,11 @@ pub struct Told {
 impl Refusal {
     /// A denial by the registry as a refusal.
     #[must_use]
-    pub fn of_denied(denied: Denied, client: &str, caller: &Caller) -> Self {
+    pub fn of_denied(denied: Denied, client: &str, caller: &Arc<Caller>) -> Self {
         match denied {
-            Denied::NotAllowed => {
-                Self::NotAllowed { what: format!("client `{client}`").into(), caller: caller.clone() }
+            Denied::NotAllowed { unidentified } => {
+                let what = format!("client `{client}`").into();
+                Self::NotAllowed { what, unidentified, caller: Arc::clone(caller) }
             }
             Denied::Unknown { nearest } => {
                 Self::Unknown { client: client.into(), nearest: nearest.map(|name| name.as_str().into()) }
@@ -83,13 +86,10 @@ impl Refusal {
     #[must_use]
     pub fn told(&self) -> Told {
         match self {
-            Self::NotAllowed { what, caller } => Told::lasting(
+            Self::NotAllowed { what, unidentified, caller } => Told::lasting(
                 Code::PermissionDenied,
                 "CALLER_NOT_ALLOWED",
-                format!(
-                    "{what} is not allowed for this process ({caller}); \
-                     an administrator can add a rule for it to `allow` (or `admins`) in the configuration"
-                ),
+                not_allowed(what, unidentified.as_deref(), caller),
             ),
             Self::Draining => Told::passing(
                 Code::Unavailable,
@@ -133,6 +133,14 @@ impl Told {
     fn passing(code: Code, reason: &'static str, text: String, retry_in: Duration) -> Self {
         Self { code, reason, text, retry_in: Some(retry_in) }
     }
+}
+
+fn not_allowed(what: &str, unidentified: Option<&str>, caller: &Caller) -> String {
+    let remedy = match unidentified {
+        Some(why) => format!("a rule asks for more than is known of it: {why}"),
+        None => "an administrator can add a rule for it to `allow` (or `admins`) in the configuration".to_owned(),
+    };
+    format!("{what} is not allowed for this process ({caller}); {remedy}")
 }
 
 fn too_many(full: Full, caller: &Caller) -> String {

@@ -20,7 +20,7 @@ use super::{
     reply::Refusal,
 };
 use crate::{
-    access::{Caller, Policy},
+    access::{Caller, Decision, Needs, Policy},
     clock::Clock,
     lifecycle::{Lifecycle, Phase},
     refresh::{Authorized, Registry},
@@ -44,10 +44,17 @@ pub struct Shared {
     pub usage: Arc<Usage>,
 }
 
+impl Shared {
+    /// Which facts about callers the configuration asks for now.
+    pub(super) fn needs(&self) -> Needs {
+        self.registry.needs().and(self.admins.borrow().needs())
+    }
+}
+
 /// One connection.
 pub struct Session {
     pub(super) shared: Arc<Shared>,
-    pub(super) caller: Caller,
+    pub(super) caller: Arc<Caller>,
     seat: Seat,
     /// Calls and streams in progress on this connection.
     open: AtomicU32,
@@ -85,7 +92,7 @@ impl Drop for Turn {
 }
 
 impl Session {
-    pub(super) fn new(shared: Arc<Shared>, caller: Caller, seat: Seat) -> Self {
+    pub(super) fn new(shared: Arc<Shared>, caller: Arc<Caller>, seat: Seat) -> Self {
         let none = || AtomicU32::new(0);
         Self { shared, caller, seat, open: none(), owed: none(), ended: none() }
     }
@@ -98,7 +105,7 @@ impl Session {
         if self.draining() {
             return Err(Refusal::Draining);
         }
-        let full = |full| Refusal::TooMany { full, caller: self.caller.clone() };
+        let full = |full| Refusal::TooMany { full, caller: Arc::clone(&self.caller) };
         self.seat.settle().map_err(full)?;
         self.seat.begin_call().map_err(full)?;
         Ok(self.turn())
@@ -152,10 +159,11 @@ impl Session {
 
     /// Lets administrators pass.
     pub(super) fn administer(&self, what: &'static str) -> Result<(), Refusal> {
-        if self.is_administrator() {
-            Ok(())
-        } else {
-            Err(Refusal::NotAllowed { what: what.into(), caller: self.caller.clone() })
+        match self.shared.admins.borrow().decide(&self.caller) {
+            Decision::Denied { unidentified } => {
+                Err(Refusal::NotAllowed { what: what.into(), unidentified, caller: Arc::clone(&self.caller) })
+            }
+            Decision::AllowedAsOwner | Decision::AllowedBy(..) => Ok(()),
         }
     }
 

@@ -18,7 +18,8 @@ use crate::{
 
 /// The message with its gRPC prefix (one byte that says "not compressed", four bytes of length).
 pub(super) fn encode(entry: &Entry, given: &Given, now: Moment) -> Bytes {
-    let token = Token::of(entry, given, now);
+    let id = given.token.id.text();
+    let token = Token::of(entry, given, id.as_str(), now);
     let rejection = i32::from(convert::rejection(given.rejection));
     let inner = token.length();
     let length = message_length(inner) + if rejection == 0 { 0 } else { 1 + varint_length(rejection.into()) };
@@ -43,11 +44,11 @@ struct Token<'a> {
     authorization: (&'a str, &'a str),
     times: [(u32, prost_types::Timestamp); 2],
     headers: &'a [RequestHeader],
-    id: crate::token::access_token::IdText,
+    id: &'a str,
 }
 
 impl<'a> Token<'a> {
-    fn of(entry: &'a Entry, given: &'a Given, now: Moment) -> Self {
+    fn of(entry: &'a Entry, given: &'a Given, id: &'a str, now: Moment) -> Self {
         let token = &given.token;
         let time = |at: SystemTime| convert::timestamp(at);
         Self {
@@ -56,7 +57,7 @@ impl<'a> Token<'a> {
             authorization: (&token.token_type, token.value.expose()),
             times: [(6, time(token.sent.wall)), (7, time(token.expires_at_wall(now)))],
             headers: &entry.request_headers,
-            id: token.id.text(),
+            id,
         }
     }
 
@@ -65,7 +66,7 @@ impl<'a> Token<'a> {
         let scope = text_length(self.scope);
         let times: usize = self.times.iter().map(|(_, time)| message_length(time_length(time))).sum();
         let headers: usize = self.headers.iter().map(|header| message_length(Header::of(header).length())).sum();
-        texts + scope + times + headers + message_length(self.authorization_length()) + text_length(self.id.as_str())
+        texts + scope + times + headers + message_length(self.authorization_length()) + text_length(self.id)
     }
 
     fn authorization_length(&self) -> usize {
@@ -81,7 +82,7 @@ impl<'a> Token<'a> {
         for part in [self.authorization.0, " ", self.authorization.1] {
             out.put_slice(part.as_bytes());
         }
-        put_text(out, 5, self.id.as_str());
+        put_text(out, 5, self.id);
         for (field, time) in &self.times {
             put_key(out, *field, LENGTH_DELIMITED);
             put_varint(out, time_length(time));
@@ -166,7 +167,8 @@ fn put_number(out: &mut Vec<u8>, field: u32, number: i64) {
 }
 
 fn put_key(out: &mut Vec<u8>, field: u32, kind: u32) {
-    encode_varint(u64::from(field << 3 | kind), out);
+    // One byte: the fields here have numbers below 16.
+    out.put_u8(u8::try_from(field << 3 | kind).unwrap_or_default());
 }
 
 fn put_varint(out: &mut Vec<u8>, length: usize) {

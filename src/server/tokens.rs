@@ -20,7 +20,7 @@ use crate::{
 #[tonic::async_trait]
 impl TokenBroker for Session {
     async fn get_token(&self, request: Request<v1::GetTokenRequest>) -> Result<Response<v1::GetTokenResponse>, Status> {
-        let deadline = deadline(request.metadata().as_ref(), PATIENCE);
+        let deadline = || deadline(request.metadata().as_ref(), PATIENCE);
         let (client, given) = self.token(request.get_ref(), deadline).await?;
         let entry = client.entry();
         let token = convert::token(&entry.name, &given.token, &entry.request_headers, self.shared.clock.now());
@@ -62,22 +62,33 @@ impl TokenBroker for Session {
 }
 
 impl Session {
-    /// What GetToken answers.
+    /// What GetToken answers. How long the caller waits is asked for only if it has to.
     ///
     /// # Errors
     /// Why there is no token for this caller.
     pub(super) async fn token(
         &self,
         request: &v1::GetTokenRequest,
-        deadline: Instant,
+        deadline: impl FnOnce() -> Instant + Send,
     ) -> Result<(Authorized, Given), Refusal> {
         let ask = ask(request)?;
+        let client = self.grant(&request.client)?;
+        if let Some(given) = client.handle().at_once(ask) {
+            return Ok((client, given));
+        }
+        drop(client);
+        self.token_later(request, ask, deadline()).await
+    }
+
+    async fn token_later(
+        &self,
+        request: &v1::GetTokenRequest,
+        ask: Ask,
+        deadline: Instant,
+    ) -> Result<(Authorized, Given), Refusal> {
         let mut anew = 0;
         loop {
             let client = self.grant(&request.client)?;
-            if let Some(given) = client.handle().at_once(ask) {
-                return Ok((client, given));
-            }
             let mut phase = self.shared.phase.clone();
             let outcome = tokio::select! {
                 biased;

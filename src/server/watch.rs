@@ -28,7 +28,7 @@ pub(super) fn follow(session: &Session, client: &str) -> Result<TokenStream, Ref
         follower: granted.handle().follow(),
         granted,
         shared: Arc::clone(&session.shared),
-        caller: session.caller.clone(),
+        caller: Arc::clone(&session.caller),
         told: None,
     };
     Ok(Box::pin(unfold(Some(watcher), |watcher| async {
@@ -43,7 +43,7 @@ struct Watcher {
     granted: Authorized,
     follower: Follower,
     shared: Arc<Shared>,
-    caller: Caller,
+    caller: Arc<Caller>,
     told: Option<Seen>,
 }
 

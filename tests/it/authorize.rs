@@ -27,7 +27,7 @@ use nix::unistd::{getegid, geteuid};
 use tonic::{Code, Status};
 
 use crate::support::{
-    daemon::{Refusal, Running, client},
+    daemon::{ADMINS, Refusal, Running, client, within},
     idp::Idp,
 };
 
@@ -179,6 +179,52 @@ async fn every_condition_of_one_rule_must_hold_and_any_rule_suffices() {
     let mut allowed: Vec<_> = rows.iter().filter(|row| row.2).map(|row| row.0).collect();
     allowed.sort_unstable();
     assert_eq!(stranger.listed().await, allowed, "others are not even listed");
+}
+
+#[tokio::test]
+async fn a_program_and_a_unit_are_asked_of_the_kernel() {
+    let (uid, _) = Stranger::ids();
+    let own = std::env::current_exe().unwrap();
+    let shell = fs::canonicalize("/bin/sh").unwrap();
+    let rows = [
+        ("own-program", format!("allow = [{{ uid = {uid}, exe = {own:?} }}]"), true),
+        ("other-program", format!("allow = [{{ uid = {uid}, exe = {shell:?} }}]"), false),
+        ("other-uid", format!("allow = [{{ uid = {}, exe = {own:?} }}]", uid + 1), false),
+        ("other-unit", format!("allow = [{{ uid = {uid}, unit = \"no-such@.service\" }}]"), false),
+        ("other-slice", "allow = [{ slice = \"no-such.slice\" }]".to_owned(), false),
+        ("optional", "allow = [{ user = \"no-such-user\", optional = true }]".to_owned(), false),
+    ];
+    let idp = Idp::start();
+    let daemon = Running::start(&rows.iter().map(|(name, allow, _)| client(name, &idp, allow)).collect::<String>());
+    let stranger = Stranger::of(&daemon).await;
+    for (name, _, allowed) in &rows {
+        match stranger.token(name).await {
+            Ok(_) => assert!(allowed, "{name} was given to a stranger"),
+            Err(status) => {
+                let told = Refusal::of(&status);
+                assert_eq!((told.code, told.reason.as_str()), (Code::PermissionDenied, "CALLER_NOT_ALLOWED"), "{name}");
+                assert!(!allowed && told.text.contains("unit"), "{name}: {} says where the process is", told.text);
+            }
+        }
+    }
+}
+
+#[tokio::test]
+async fn a_connection_from_before_its_process_was_asked_about_is_renewed() {
+    let (uid, _) = Stranger::ids();
+    let own = std::env::current_exe().unwrap();
+    let idp = Idp::start();
+    let daemon = Running::start(&format!("{ADMINS}{}", client("demo", &idp, &format!("allow = [{{ uid = {uid} }}]"))));
+    let stranger = Stranger::of(&daemon).await;
+    stranger.token("demo").await.unwrap();
+    let narrower = client("demo", &idp, &format!("allow = [{{ uid = {uid}, exe = {own:?} }}]"));
+    assert!(daemon.reload(&format!("{ADMINS}{narrower}")).await.applied);
+    // The old connection is told to go; until it has gone, it is refused rather than believed.
+    within(async { while stranger.token("demo").await.is_ok_and(|_| panic!("nobody knows what program this is")) {} })
+        .await;
+    let again = stranger.connect().await;
+    let request = v1::GetTokenRequest { client: "demo".to_owned(), ..v1::GetTokenRequest::default() };
+    again.broker().get_token(request).await.unwrap();
 }
 
 #[tokio::test]

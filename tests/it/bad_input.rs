@@ -18,7 +18,7 @@ use tempfile::TempDir;
 
 use crate::support::{
     binary::{Daemon, Ended, Process, bearerd, bearerd_as_nobody},
-    daemon::client,
+    daemon::{client, write_secret},
     idp::Idp,
 };
 
@@ -234,7 +234,7 @@ fn a_secret_that_the_daemon_may_not_read_is_named() {
     let dir = tempfile::tempdir().unwrap();
     let config = client("demo", &idp, "prefetch = false").replace("@DIR@", dir.path().to_str().unwrap());
     fs::write(dir.path().join("bearerd.toml"), config).unwrap();
-    fs::write(dir.path().join("secret"), "hunter2").unwrap();
+    write_secret(&dir.path().join("secret"), "hunter2");
     fs::set_permissions(dir.path().join("secret"), fs::Permissions::from_mode(0o000)).unwrap();
     let own = || bearerd_as_nobody(dir.path()).unwrap_or_else(bearerd);
     let mut command = own();

@@ -222,7 +222,7 @@ resource = ["relative/path", "https://api.example/#x"]
 parameters = { grant_type = "password", n = 1 }
 token_type = "two words"
 expires_in_unit = "hours"
-allow = [{ any = true, uid = 0 }, {}, { user = "root", uid = 1 }, { unit = "a.service" }, "root", { any = false }]
+allow = [{ any = true, uid = 0 }, {}, { user = "root", uid = 1 }, { unit = "billing" }, "root", { any = false }]
 required = "true"
 prefetch = 1
 idle_after = "5 parsecs"
@@ -263,8 +263,8 @@ const ALL_THAT_IS_WRONG: &str = r#"
 /etc/main.toml: clients."with.dots".allow[1]: has no condition; write one like { user = "NAME" }, or { any =
     true } for every process
 /etc/main.toml: clients."with.dots".allow[2].uid: is not the number of the user beside it; keep one of the two
-/etc/main.toml: clients."with.dots".allow[3].unit: is not supported by this version; write an entry with user,
-    uid, group or gid that is as narrow
+/etc/main.toml: clients."with.dots".allow[3].unit: is not the name of a unit that has processes; write it with its
+    type, like billing.service, or like worker@.service for all instances
 /etc/main.toml: clients."with.dots".allow[4]: is a string, not a table; write { key = value } or a [table] of
     its own
 /etc/main.toml: clients."with.dots".allow[5].any: is false, which admits nobody; write true or remove the key
@@ -349,7 +349,7 @@ const ALL_THAT_IS_WRONG: &str = r#"
 /etc/main.toml: clients.secrets-3.client_secret: does not say where the secret is; write { file =
     "/path/to/secret" } or { env = "VARIABLE" }
 /etc/main.toml: server.admins[0].user: names a user "no such user" that this system does not have; create it,
-    correct the name or write a number
+    correct the name, write a number or add optional = true
 /etc/main.toml: server.drain: is not a duration from 0s to 10m; write one like "30s", "5m" or "1h 30m"
 /etc/main.toml: server.limits.conections: is not a known key; did you mean "connections"?
 /etc/main.toml: server.limits.connections: is not a whole number from 1 to 1000000; write one, without quotes

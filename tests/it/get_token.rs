@@ -2,7 +2,7 @@
 
 #![allow(clippy::unwrap_used, clippy::disallowed_methods, reason = "what fails here fails the test; time is real")]
 
-use std::{fs, time::Duration};
+use std::time::Duration;
 
 use bearerd::{daemon::Order, pb::v1};
 use hyper_util::rt::TokioIo;
@@ -12,7 +12,7 @@ use tonic::{Code, Request, Status, transport::Endpoint};
 use tower::service_fn;
 
 use crate::support::{
-    daemon::{ADMINS, ANYBODY, Refusal, Running, client, until_in_use, within},
+    daemon::{ADMINS, ANYBODY, Refusal, Running, client, until_in_use, within, write_secret},
     idp::{Answer, Gate, Idp},
 };
 
@@ -262,7 +262,7 @@ async fn a_secret_that_cannot_be_read_is_read_again_when_it_is_there() {
     assert_eq!(refusal.told_without_time(), (Code::FailedPrecondition, "SECRET_UNREADABLE", &*text));
     assert_eq!(idp.request_count(), 0, "nothing to ask with");
 
-    fs::write(file, "hunter3\n").unwrap();
+    write_secret(&file, "hunter3\n");
     let order = v1::RefreshClientRequest { client: "demo".to_owned() };
     let refreshed = daemon.connect().await.admin().refresh_client(order).await.unwrap().into_inner();
     assert!(refreshed.renewed);

@@ -26,6 +26,7 @@ mod reload;
 mod report;
 mod secrets_stay_secret;
 mod simulation;
+mod socket_file;
 mod support;
 mod token_endpoint;
 mod watch;

@@ -22,7 +22,7 @@ use url::form_urlencoded;
 
 use crate::support::{
     binary::{Daemon, Ended},
-    daemon::client,
+    daemon::{client, write_secret},
     idp::{Answer, Idp},
 };
 
@@ -347,7 +347,7 @@ impl Watched {
         let daemon = Daemon::start_with(config, &words, |command| {
             command.env("THE_SECRET", SECRET);
         });
-        fs::write(daemon.dir().join("secret"), SECRET).unwrap();
+        write_secret(&daemon.dir().join("secret"), SECRET);
         Self { daemon, printed: String::new() }
     }
 
@@ -600,7 +600,7 @@ fn the_process_list_shows_nothing() {
 fn a_secret_in_a_file_is_in_no_environment() {
     let idp = Idp::start();
     let daemon = Daemon::start(&client("post", &idp, "prefetch = false"), &[]);
-    fs::write(daemon.dir().join("secret"), SECRET).unwrap();
+    write_secret(&daemon.dir().join("secret"), SECRET);
     assert_eq!(daemon.run(&["token", "post"]), Ended::new(0, "tok-1\n", ""));
     assert_eq!(idp.requests()[0].field("client_secret"), Some(SECRET));
     let (command_line, environment) = seen_from_outside(&daemon.pid().to_string());

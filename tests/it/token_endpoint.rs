@@ -24,7 +24,10 @@ use flate2::{Compression, write::GzEncoder};
 use tempfile::TempDir;
 use url::Url;
 
-use crate::support::idp::{Answer, Gate, Idp};
+use crate::support::{
+    daemon::write_secret,
+    idp::{Answer, Gate, Idp},
+};
 
 /// Reserved in forms, in URLs, in Basic credentials, or beyond ASCII.
 const SECRET: &str = "p&=+%: /\u{e4}~*";
@@ -40,7 +43,7 @@ impl Bench {
     fn new(token_url: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
         let secret = dir.path().join("secret");
-        fs::write(&secret, format!("{SECRET}\n")).unwrap();
+        write_secret(&secret, &format!("{SECRET}\n"));
         let settings = Settings {
             token_url: Url::parse(token_url).unwrap(),
             client_id: "acme".into(),
@@ -358,7 +361,7 @@ async fn the_secret_is_read_again_at_each_attempt() {
     let endpoint = bench.endpoint();
     endpoint.fetch().await.unwrap();
     let before = endpoint.revision().await;
-    fs::write(bench.secret_path(), "rotated\n").unwrap();
+    write_secret(bench.secret_path(), "rotated\n");
     assert_ne!(endpoint.revision().await, before);
     endpoint.fetch().await.unwrap();
     let secrets: Vec<_> =

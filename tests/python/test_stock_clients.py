@@ -565,7 +565,9 @@ class Failures(WithDemo):
         cls.config = UNAVAILABLE.format(closed=closed.getsockname()[1], silent=silent.getsockname()[1])
         cls.daemon = Daemon(config=cls.config)
         cls.addClassCleanup(cls.daemon.close)
-        (cls.daemon.directory / "secret").write_text("hunter2")
+        secret = cls.daemon.directory / "secret"
+        secret.write_text("hunter2")
+        secret.chmod(0o600)
 
     def test_an_issuer_that_cannot_be_reached(self):
         error, details = self.fails(grpc.StatusCode.UNAVAILABLE, "ISSUER_UNREACHABLE", ask("down"))

@@ -1,8 +1,10 @@
 //! `client_secret`: where the secret is, never the secret itself.
 
+use std::path::Path;
+
 use crate::{
     config::reader::{Keys, Node},
-    secret::SecretSource,
+    secret::{SecretFile, SecretSource},
 };
 
 /// Reads where the secret is. It is not looked at: it may be put there later, and is read at each use.
@@ -13,14 +15,19 @@ pub(super) fn check(node: &Node<'_>) -> Option<SecretSource> {
         return None;
     }
     let table = node.table(&KEYS);
-    let (file, env) = (table.key("file"), table.key("env"));
+    let (file, env, exposed) = (table.key("file"), table.key("env"), table.key("allow_world_readable"));
     if file.is_set() && env.is_set() {
         table.problem("has both file and env", "keep one of them");
     }
     if node.is_set() && table.is_empty() {
         table.problem("does not say where the secret is", &format!("write {FORMS}"));
     }
-    let from_file = file.absolute_path().map(|path| SecretSource::File(path.into()));
+    if exposed.is_set() && !file.is_set() {
+        exposed.problem("says something of a file, and none is named", "remove it");
+    }
+    let exposed = exposed.flag().unwrap_or(false);
+    let secret = |path: &Path| if exposed { SecretFile::readable_by_all(path) } else { SecretFile::at(path) };
+    let from_file = file.absolute_path().map(|path| SecretSource::File(secret(&path)));
     from_file.or(variable(&env).map(SecretSource::Env))
 }
 
@@ -35,7 +42,7 @@ fn variable(node: &Node<'_>) -> Option<Box<str>> {
 }
 
 pub(super) const KEYS: Keys = Keys {
-    known: &["env", "file"],
+    known: &["allow_world_readable", "env", "file"],
     planned: &[
         ("command", r#"write its output into a file and { file = "/path/to/secret" }"#),
         ("credential", r#"write { file = "/run/credentials/bearerd.service/NAME" }"#),

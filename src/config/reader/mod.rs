@@ -73,6 +73,11 @@ impl<'a> Node<'a> {
         self.report.add(self.file(), &self.path(), message, remedy);
     }
 
+    /// Says of this key what is worth knowing but keeps nothing from working.
+    pub(super) fn warning(&self, message: &str, remedy: &str) {
+        self.report.warn(self.file(), &self.path(), message, remedy);
+    }
+
     /// A table with fixed keys. Reports the ones it does not know.
     pub(super) fn table(&self, keys: &'static Keys) -> Table<'a> {
         let table = Table { node: *self, entries: self.entries_of_table(), keys };
@@ -156,6 +161,12 @@ impl Table<'_> {
     pub(super) fn key(&self, name: &'static str) -> Node<'_> {
         debug_assert!(self.keys.known.contains(&name), "{name} is not in the list of known keys");
         self.node.child(Step::Key(name), self.entries.and_then(|entries| entries.get(name)))
+    }
+
+    /// Whether there is a key in it that was reported as unknown.
+    pub(super) fn has_unknown(&self) -> bool {
+        let known = |name: &String| self.keys.known.contains(&name.as_str());
+        self.entries.into_iter().flatten().any(|(name, _)| !known(name))
     }
 
     /// Whether nothing at all is written in it.

@@ -8,13 +8,14 @@ use tempfile::TempDir;
 use super::{ClosedPort, client, fails, prints};
 use crate::support::{
     binary::{Ended, Process, bearerd},
+    daemon::write_secret,
     idp::{Answer, Gate, Idp},
 };
 
 /// A directory with a configuration in it, and the secret that it names.
 fn directory(config: &str) -> TempDir {
     let dir = tempfile::tempdir().unwrap();
-    fs::write(dir.path().join("secret"), "hunter2\n").unwrap();
+    write_secret(&dir.path().join("secret"), "hunter2\n");
     fs::write(dir.path().join("bearerd.toml"), config.replace("@DIR@", dir.path().to_str().unwrap())).unwrap();
     dir
 }
@@ -43,7 +44,7 @@ fn a_good_configuration_is_said_to_be_good() {
         check(dir.path(), &["--json"]),
         prints(concat!(
             r#"{"clients":[{"name":"one"},{"name":"two"}],"#,
-            r#""files":["DIR/bearerd.toml","DIR/conf.d/b.toml"],"problems":[]}"#,
+            r#""files":["DIR/bearerd.toml","DIR/conf.d/b.toml"],"problems":[],"warnings":[]}"#,
             "\n"
         ))
     );
@@ -114,7 +115,7 @@ fn online_a_good_client_gets_a_token_that_is_not_shown() {
         check(dir.path(), &["--online", "--json"]),
         prints(concat!(
             r#"{"clients":[{"name":"demo","odd":[],"ok":true,"token_type":"Bearer","valid_for_seconds":3600}],"#,
-            r#""files":["DIR/bearerd.toml"],"problems":[]}"#,
+            r#""files":["DIR/bearerd.toml"],"problems":[],"warnings":[]}"#,
             "\n"
         ))
     );
@@ -144,7 +145,7 @@ fn online_everything_odd_is_said_with_the_key_to_set() {
     let client = json!({
         "name": "demo", "ok": true, "token_type": "MAC", "valid_for_seconds": 86_400, "odd": lines,
     });
-    let document = json!({ "clients": [client], "files": ["DIR/bearerd.toml"], "problems": [] });
+    let document = json!({ "clients": [client], "files": ["DIR/bearerd.toml"], "problems": [], "warnings": [] });
     assert_eq!(ended, prints(&format!("{document}\n")));
 }
 
@@ -227,3 +228,64 @@ fn online_an_issuer_whose_certificate_cannot_be_judged_is_unreachable() {
 
 /// `{"alg":"none"}.{"exp":1}.`
 const EXPIRED_JWT: &str = "eyJhbGciOiJub25lIn0.eyJleHAiOjF9.c2ln";
+
+#[test]
+fn who_would_get_what_is_said_with_the_reason() {
+    let rules = |name: &str, allow: &str| {
+        format!(
+            "[clients.{name}]\ntoken_url = \"https://a.example/\"\nclient_id = \"a\"\n\
+             client_secret = {{ env = \"A\" }}\nallow = [{allow}]\n"
+        )
+    };
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bearerd.toml");
+    let text = rules("any", "{ any = true }")
+        + &rules("none", "")
+        + &rules("number", "{ uid = 4000000001 }")
+        + &rules("unit", "{ uid = 4000000002 }, { uid = 4000000001, unit = \"report@.service\" }");
+    fs::write(&file, text).unwrap();
+    let check =
+        |words: &[&str]| Ended::of(bearerd().arg("check").arg("--config").arg(&file).args(words).output().unwrap());
+    let ended = check(&["--as", "4000000001"]);
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (
+            Some(0),
+            "as 4000000001 (uid 4000000001, gid 4000000001, in no unit):\n\
+             yes any: rule 0: any local process\n\
+             no  none: no rule, so only root and the daemon's own user\n\
+             yes number: rule 0: user 4000000001\n\
+             no  unit: rule 0 wants user 4000000002; rule 1 wants unit report@.service\n\
+             no  administration: no rule, so only root and the daemon's own user\n"
+        )
+    );
+    let ended = check(&["--as", "4000000001", "--unit", "report@3.service", "--json"]);
+    let told: serde_json::Value = serde_json::from_str(&ended.stdout).unwrap();
+    assert_eq!(told["clients"][3]["why"], "rule 1: user 4000000001 and unit report@.service");
+    assert_eq!(told["clients"][3]["allowed"], true);
+    assert!(check(&["--as", "root"]).stdout.contains("yes none: root and the daemon's own user always may"));
+    let ended = check(&["--as", "no-such-user"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
+    assert!(ended.stderr.contains("no such user"), "{}", ended.stderr);
+}
+
+#[test]
+fn what_is_weak_is_a_warning() {
+    let dir = tempfile::tempdir().unwrap();
+    let file = dir.path().join("bearerd.toml");
+    let text = "[clients.a]\ntoken_url = \"https://a.example/\"\nclient_id = \"a\"\nclient_secret = { env = \"A\" }\n\
+                allow = [{ exe = \"/bin/sh\" }, { user = \"no-such-user\", optional = true }]\n";
+    fs::write(&file, text).unwrap();
+    let ended = Ended::of(bearerd().arg("check").arg("--config").arg(&file).output().unwrap()).plain(dir.path());
+    assert_eq!(
+        (ended.code, ended.stdout.as_str()),
+        (
+            Some(0),
+            "warning: DIR/bearerd.toml: clients.a.allow[0].exe: lets in every user: anybody can start this program with \
+             LD_PRELOAD, or under a debugger; name a user or a unit beside it\n\
+             warning: DIR/bearerd.toml: clients.a.allow[1].user: names a user \"no-such-user\" that this system does not \
+             have; the entry admits nobody; create it and reload\n\
+             DIR/bearerd.toml: good, 1 client\n"
+        )
+    );
+}

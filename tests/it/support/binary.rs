@@ -217,7 +217,7 @@ impl Daemon {
     /// The same, once the command has been changed, to set a variable for example.
     pub(crate) fn start_with(config: &str, words: &[&str], change: impl FnOnce(&mut Command)) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("secret"), "hunter2\n").unwrap();
+        super::daemon::write_secret(&dir.path().join("secret"), "hunter2\n");
         write_config(dir.path(), config);
         let mut command = bearerd();
         command.arg("run").arg("--config").arg(dir.path().join("bearerd.toml"));

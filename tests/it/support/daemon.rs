@@ -4,6 +4,7 @@
 
 use std::{
     fs,
+    os::unix::fs::PermissionsExt as _,
     path::{Path, PathBuf},
     sync::Arc,
     time::Duration,
@@ -41,7 +42,7 @@ impl Running {
     /// a secret file `secret` with the text `hunter2`.
     pub(crate) fn start(text: &str) -> Self {
         let dir = tempfile::tempdir().unwrap();
-        fs::write(dir.path().join("secret"), "hunter2\n").unwrap();
+        write_secret(&dir.path().join("secret"), "hunter2\n");
         write_config(dir.path(), text);
         // The daemon's own user is somebody else, unless the tests run as root: so rules are what decides.
         let sources = Sources { file: config_file(dir.path()), environment: Environment::default(), own_uid: OWN_UID };
@@ -53,6 +54,7 @@ impl Running {
             clock,
             engine: engine.handle().clone(),
             load: Some(Arc::new(move || config::load(&sources))),
+            descriptors: 65_536,
         };
         let daemon = Daemon::build(config, parts).unwrap();
         let (orders, received) = mpsc::channel(8);
@@ -210,6 +212,15 @@ impl Refusal {
         assert!(!time.is_empty());
         (self.code, &self.reason, text)
     }
+}
+
+/// Writes a secret as it should be: readable by its owner alone.
+pub(crate) fn write_secret(path: &Path, secret: &str) {
+    // Written elsewhere first: a daemon that looks at it meanwhile sees the old one or the new one.
+    let new = path.with_extension("new");
+    fs::write(&new, secret).unwrap();
+    fs::set_permissions(&new, fs::Permissions::from_mode(0o600)).unwrap();
+    fs::rename(new, path).unwrap();
 }
 
 fn write_config(dir: &Path, text: &str) {
