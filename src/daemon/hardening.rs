@@ -3,11 +3,14 @@
 //! Nothing here can fail the start: each measure is taken as far as the system allows, and the log says where it does
 //! not. The service unit does the same from outside; this holds where there is none.
 
-use std::{fs, io};
+use std::{
+    fs, io,
+    sync::atomic::{AtomicBool, Ordering},
+};
 
 use nix::{
     sys::{
-        mman::{MlockAllFlags, mlockall},
+        mman::{MlockAllFlags, mlockall, munlockall},
         prctl::set_dumpable,
         resource::{RLIM_INFINITY, Resource, getrlimit, setrlimit},
     },
@@ -56,8 +59,23 @@ pub fn lock_memory() {
         setrlimit(Resource::RLIMIT_MEMLOCK, soft, hard)?;
         locked
     });
-    if let Err(error) = outcome {
-        tracing::debug!(%error, "memory may be swapped; LimitMEMLOCK=infinity lets it be locked");
+    match outcome {
+        Ok(()) => LOCKED.store(true, Ordering::Relaxed),
+        Err(error) => tracing::debug!(%error, "memory may be swapped; LimitMEMLOCK=infinity lets it be locked"),
+    }
+}
+
+/// Does something that locked memory is in the way of: giving it back to the system.
+pub(super) fn unlocked(work: impl FnOnce()) {
+    if !LOCKED.load(Ordering::Relaxed) {
+        return work();
+    }
+    let locked_again = munlockall().map_err(io::Error::from).and_then(|()| {
+        work();
+        lock_all()
+    });
+    if let Err(error) = locked_again {
+        tracing::warn!(%error, "memory is not locked any more");
     }
 }
 
@@ -78,3 +96,6 @@ pub fn raise_descriptor_limit() -> u64 {
         getrlimit(Resource::RLIMIT_NOFILE).map_or(1_024, |(soft, _)| soft)
     })
 }
+
+/// Whether [`lock_memory`] succeeded.
+static LOCKED: AtomicBool = AtomicBool::new(false);

@@ -1,13 +1,21 @@
 //! Gives memory back that only the start needed.
 
+#[cfg(target_env = "gnu")]
+use super::hardening;
+
 /// Returns freed memory to the system.
 ///
 /// Reading the configuration of a hundred thousand clients takes half a gigabyte for a second. It is freed, but the
 /// allocator of glibc keeps what lies below anything that is still in use until it is told not to. Elsewhere this
 /// does nothing.
 #[cfg(target_env = "gnu")]
-#[expect(unsafe_code, reason = "malloc_trim(3) takes a number and locks the heap itself; there is no safe wrapper")]
 pub fn give_back() {
+    hardening::unlocked(trim);
+}
+
+#[cfg(target_env = "gnu")]
+#[expect(unsafe_code, reason = "malloc_trim(3) takes a number and locks the heap itself; there is no safe wrapper")]
+fn trim() {
     // SAFETY: `malloc_trim` has no precondition and may be called at any time from any thread.
     unsafe {
         nix::libc::malloc_trim(0);

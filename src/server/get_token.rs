@@ -1,7 +1,6 @@
 //! GetToken without detours: the one call that is made all the time.
 //!
-//! A request that is as every client sends it is read and answered here; anything unusual (a compressed message) goes
-//! to the generated service, which says what is wrong with it.
+//! Does what the generated service would do, with one copy of the token instead of four.
 
 use std::{future::poll_fn, pin::Pin, sync::Arc};
 
@@ -19,11 +18,6 @@ use super::{
     tokens::PATIENCE,
 };
 use crate::pb::v1::GetTokenRequest;
-
-/// Whether a request can be answered here.
-pub(super) fn is_plain(headers: &HeaderMap) -> bool {
-    headers.get("grpc-encoding").is_none_or(|encoding| encoding == "identity")
-}
 
 /// Answers a call.
 pub(super) async fn answer(session: Arc<Session>, request: Request<RequestBody>) -> Response<Answer> {
@@ -55,9 +49,15 @@ async fn only_message(mut body: RequestBody) -> Result<Bytes, Status> {
             pieces.extend_from_slice(&std::mem::take(&mut all));
             pieces.extend_from_slice(&data);
         }
+        if body.is_end_stream() {
+            break;
+        }
     }
     if !pieces.is_empty() {
         all = pieces.freeze();
+    }
+    if all.first() == Some(&COMPRESSED) {
+        return Err(Status::unimplemented("compressed messages are not supported; send them as they are"));
     }
     let whole = all.len().checked_sub(PREFIX).filter(|length| all.first() == Some(&0) && says(&all, *length));
     if whole.is_none() {
@@ -83,5 +83,7 @@ fn success(message: Bytes) -> Response<Answer> {
     response
 }
 
+/// The first byte of a message that is compressed.
+const COMPRESSED: u8 = 1;
 /// One byte that says whether the message is compressed, and four of its length.
 const PREFIX: usize = 5;

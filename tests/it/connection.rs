@@ -229,7 +229,6 @@ async fn a_request_that_is_no_message_says_so() {
         (GET_TOKEN, vec![]),
         (GET_TOKEN, vec![0, 0, 0, 0, 9]),
         (GET_TOKEN, vec![0, 0, 0, 0, 2, 0xff, 0xff]),
-        (GET_TOKEN, vec![1, 0, 0, 0, 0]),
         (GET_TOKEN, [&[0, 0, 0, 0x50, 0][..], &[0; 0x5000]].concat()),
         ("/bearerd.v1.TokenBroker/WatchToken", vec![0, 0, 0, 0, 2, 0xff, 0xff]),
         ("/bearerd.v1.TokenBroker/ListClients", [&[0, 0, 0, 0x50, 0][..], &[0; 0x5000]].concat()),

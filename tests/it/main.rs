@@ -17,6 +17,7 @@ mod cli;
 mod config;
 mod connection;
 mod dev_issuer;
+mod docs;
 mod get_token;
 mod health;
 mod layers;

@@ -1,0 +1,48 @@
+//! One answer of a token endpoint, for both targets that read them.
+
+use std::time::{Duration, SystemTime};
+
+use bearerd::{
+    oauth::{
+        ClientAuth, LifetimeUnit, Settings, Transport,
+        redact::Redactor,
+        response::{Answer, Expectations, parse as read},
+    },
+    secret::SecretSource,
+    sensitive::Sensitive,
+    token::{Failure, Issued},
+};
+use url::Url;
+
+pub const SECRET: &str = "correct-horse-battery-staple";
+
+pub fn parse(status: u16, body: &[u8]) -> Result<Issued, Failure> {
+    let settings = Settings {
+        token_url: Url::parse("https://issuer.example/token").unwrap(),
+        client_id: "acme".into(),
+        client_secret: SecretSource::Env("UNUSED".into()),
+        auth: ClientAuth::SecretPost,
+        scope: Some("payments".into()),
+        audience: None,
+        resource: Box::default(),
+        parameters: Box::default(),
+        token_type: None,
+        expires_in_unit: LifetimeUnit::Seconds,
+        expires_at_field: Some("expires_on".into()),
+        transport: Transport::default(),
+        attempt_timeout: Duration::from_secs(10),
+    };
+    let redactor = Redactor::new("acme", &[&Sensitive::new(SECRET)]);
+    let answer = Answer {
+        status,
+        content_type: None,
+        content_encoding: None,
+        date: None,
+        retry_after: None,
+        location: None,
+        body,
+        sent: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
+        received: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_001),
+    };
+    read(&answer, &Expectations::new(&settings, &redactor))
+}

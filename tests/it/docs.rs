@@ -1,0 +1,55 @@
+//! Documents that say what tests say.
+
+#![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    path::{Path, PathBuf},
+};
+
+#[test]
+fn the_threat_model_names_tests_that_exist() {
+    let document = fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
+    let known = tests();
+    let rows: Vec<_> = document.lines().filter(|line| line.starts_with("| M")).collect();
+    assert!(rows.len() >= 15, "the table was not found");
+    for row in rows {
+        let cell = row.trim_end_matches(" |").rsplit(" | ").next().unwrap();
+        let named: Vec<_> = cell.split('`').skip(1).step_by(2).collect();
+        assert!(!named.is_empty(), "no test in {row}");
+        for name in named {
+            assert!(known.contains(name), "there is no test `{name}`, of {}", &row[..6]);
+        }
+    }
+}
+
+/// The names of all test functions.
+fn tests() -> BTreeSet<String> {
+    let mut names = BTreeSet::new();
+    let mut left = vec![root().join("src"), root().join("tests/it")];
+    while let Some(path) = left.pop() {
+        if path.is_dir() {
+            left.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
+        } else if path.extension().is_some_and(|kind| kind == "rs") {
+            names.extend(tests_in(&path));
+        }
+    }
+    names
+}
+
+/// Functions in the lines after a `#[test]`, a `#[tokio::test…]` or inside of `proptest!`.
+fn tests_in(path: &Path) -> Vec<String> {
+    let text = fs::read_to_string(path).unwrap();
+    let lines: Vec<_> = text.lines().map(str::trim).collect();
+    let marked = lines.windows(2).filter(|pair| pair[0].starts_with("#[test]") || pair[0].starts_with("#[tokio::test"));
+    let name = |line: &str| {
+        let rest = line.strip_prefix("async ").unwrap_or(line).strip_prefix("fn ")?;
+        rest.split('(').next().map(str::to_owned)
+    };
+    marked.filter_map(|pair| name(pair[1])).collect()
+}
+
+fn root() -> PathBuf {
+    PathBuf::from(env!("CARGO_MANIFEST_DIR"))
+}
