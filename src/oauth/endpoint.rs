@@ -1,6 +1,12 @@
 //! One token request over HTTP, one answer.
 
-use std::{sync::Arc, time::SystemTime};
+use std::{
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::SystemTime,
+};
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
 use reqwest::{Request, Response};
@@ -16,6 +22,7 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    secret::Read,
     sensitive::Sensitive,
     token::{
         Failure, FailureKind, Issued, TokenSource,
@@ -30,6 +37,8 @@ pub struct Endpoint {
     settings: Arc<Settings>,
     http: HttpClient,
     clock: Arc<dyn Clock>,
+    /// The revision of the secret that was used last.
+    used: AtomicU64,
 }
 
 impl Endpoint {
@@ -37,7 +46,7 @@ impl Endpoint {
     /// [`Transports::client`](super::Transports::client) for `settings.transport`.
     #[must_use]
     pub fn new(settings: Arc<Settings>, http: HttpClient, clock: Arc<dyn Clock>) -> Self {
-        Self { settings, http, clock }
+        Self { settings, http, clock, used: AtomicU64::new(0) }
     }
 
     async fn attempt(&self) -> Result<Issued, Failure> {
@@ -49,7 +58,14 @@ impl Endpoint {
 
     async fn exchange(&self, stage: &mut Stage) -> Result<Issued, Failure> {
         let secret = self.settings.client_secret.read().await;
-        let secret = secret.map_err(|error| Failure::new(FailureKind::Misconfigured, error.to_string()))?;
+        let (secret, revision) = match secret {
+            Ok(Read { secret, revision }) => (secret, revision),
+            Err(error) => {
+                self.used.store(error.revision(), Ordering::Relaxed);
+                return Err(Failure::new(FailureKind::Misconfigured, error.to_string()));
+            }
+        };
+        self.used.store(revision, Ordering::Relaxed);
         *stage = Stage::Asking;
         let sent = self.clock.now().wall;
         let http = self.http.current();
@@ -132,8 +148,11 @@ impl TokenSource for Endpoint {
         Box::pin(self.attempt())
     }
 
-    fn revision(&self) -> Looking<'_> {
-        Box::pin(self.settings.client_secret.revision())
+    fn credentials_changed(&self) -> Looking<'_> {
+        Box::pin(async {
+            let now = self.settings.client_secret.revision().await;
+            now.is_some_and(|now| now != self.used.load(Ordering::Relaxed))
+        })
     }
 }
 

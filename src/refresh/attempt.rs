@@ -15,7 +15,6 @@ impl Refresher {
     pub(super) async fn attempt(&mut self, cause: Cause) {
         let permit = self.turn().await;
         let orders = self.board.wishes.orders();
-        self.revision = self.terms.source.revision().await;
         let sent = self.terms.clock.now();
         self.board.wishes.clear_demand();
         let spoiled = self.asked().spoiled;

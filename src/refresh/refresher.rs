@@ -61,8 +61,6 @@ pub struct Refresher {
     pub(super) settled: Option<BootTime>,
     /// What the last successful request brought.
     pub(super) progress: Progress,
-    /// The credentials' revision at the last attempt.
-    pub(super) revision: Option<u64>,
     /// Failures since the last success.
     pub(super) run: Run,
     pub(super) told: Transition,
@@ -109,7 +107,6 @@ impl Refresher {
             hint: None,
             settled: None,
             progress: Progress::New,
-            revision: None,
             run: Run::default(),
             told,
         };
@@ -236,11 +233,7 @@ impl Refresher {
     async fn credentials_changed(&self) -> bool {
         let failed_at = self.board.look().failure.as_ref().map(|record| record.at.boot);
         let rested = failed_at.is_none_or(|at| self.terms.clock.now().boot.since(at) >= policy::FLOOR);
-        if !rested {
-            return false;
-        }
-        let revision = self.terms.source.revision().await;
-        revision.is_some() && revision != self.revision
+        rested && self.terms.source.credentials_changed().await
     }
 
     /// Lets go of what has expired, and tells what has changed.

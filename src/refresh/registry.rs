@@ -302,8 +302,8 @@ pub(crate) mod tests {
             Box::pin(std::future::pending())
         }
 
-        fn revision(&self) -> Looking<'_> {
-            Box::pin(std::future::ready(None))
+        fn credentials_changed(&self) -> Looking<'_> {
+            Box::pin(std::future::ready(false))
         }
     }
 

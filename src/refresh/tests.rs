@@ -43,6 +43,8 @@ struct Issuer {
     requests: Mutex<Vec<Instant>>,
     takes: Mutex<Duration>,
     revision: Mutex<u64>,
+    /// The revision at the last request.
+    used: Mutex<u64>,
     /// Other clients' requests, as the gate sees them.
     gate: Mutex<Option<Arc<Semaphore>>>,
 }
@@ -72,6 +74,7 @@ impl TokenSource for Issuer {
     fn fetch(&self) -> Fetching<'_> {
         Box::pin(async move {
             self.requests.lock().unwrap().push(Instant::now());
+            *self.used.lock().unwrap() = *self.revision.lock().unwrap();
             let number = self.count();
             let takes = *self.takes.lock().unwrap();
             sleep(takes).await;
@@ -90,9 +93,9 @@ impl TokenSource for Issuer {
         })
     }
 
-    fn revision(&self) -> Looking<'_> {
-        let revision = *self.revision.lock().unwrap();
-        Box::pin(std::future::ready(Some(revision)))
+    fn credentials_changed(&self) -> Looking<'_> {
+        let changed = *self.revision.lock().unwrap() != *self.used.lock().unwrap();
+        Box::pin(std::future::ready(changed))
     }
 }
 

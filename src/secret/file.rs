@@ -16,7 +16,7 @@ use std::{
 use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
-use super::{SecretError, usable};
+use super::{Read, SecretError, usable};
 use crate::sensitive::Sensitive;
 
 /// A file with a secret in it.
@@ -59,13 +59,22 @@ impl SecretFile {
     /// # Errors
     /// [`SecretError`] naming the path and the remedy: not there, not readable, not a regular file, larger than
     /// 64 KiB, not one non-empty line of UTF-8, or on a file system that does not answer.
-    pub(super) async fn read(&self) -> Result<Sensitive, SecretError> {
+    pub(super) async fn read(&self) -> Result<Read, SecretError> {
         let Some(touch) = Touch::begin(&self.0) else {
             return Err(wrong(self.path(), "its file system does not answer; mend it, or move the secret"));
         };
         // One trip to the blocking pool with the plain file API: the runtime's own file type keeps a copy of what it
         // reads in a buffer that nobody wipes.
-        match tokio::task::spawn_blocking(move || read_now(&touch.0.path, touch.0.public)).await {
+        let reading = tokio::task::spawn_blocking(move || {
+            let (path, public) = (&touch.0.path, touch.0.public);
+            // Looked at first: what is changed while it is read counts as changed afterwards.
+            let revision = revision_now(path);
+            match read_now(path, public) {
+                Ok(secret) => Ok(Read { secret, revision }),
+                Err(error) => Err(error.at_revision(revision)),
+            }
+        });
+        match reading.await {
             Ok(outcome) => outcome,
             Err(_) => Err(wrong(self.path(), "reading was interrupted; it is tried again")),
         }
@@ -205,7 +214,7 @@ mod tests {
     }
 
     async fn read(path: &Path) -> Result<Sensitive, SecretError> {
-        SecretFile::at(path).read().await
+        SecretFile::at(path).read().await.map(|read| read.secret)
     }
 
     async fn refusal(path: &Path) -> String {
@@ -292,8 +301,9 @@ mod tests {
         assert!(file.read().await.unwrap_err().to_string().contains("file system does not answer"));
         assert_eq!(file.revision().await, None);
         drop(hung);
-        assert_eq!(file.read().await, Ok(Sensitive::new("hunter2")));
-        assert_eq!(file.revision().await, Some(revision_now(file.path())));
+        let revision = revision_now(file.path());
+        assert_eq!(file.read().await, Ok(Read { secret: Sensitive::new("hunter2"), revision }));
+        assert_eq!(file.revision().await, Some(revision));
     }
 
     #[test]

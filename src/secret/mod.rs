@@ -24,10 +24,10 @@ impl SecretSource {
     ///
     /// # Errors
     /// [`SecretError`] with what is wrong and what to do, if it cannot be read or is not a usable secret.
-    pub async fn read(&self) -> Result<Sensitive, SecretError> {
+    pub async fn read(&self) -> Result<Read, SecretError> {
         match self {
-            Self::Drawn(secret) => Ok(secret.clone()),
-            Self::Env(name) => env::read(name),
+            Self::Drawn(secret) => Ok(Read { secret: secret.clone(), revision: 0 }),
+            Self::Env(name) => Ok(Read { secret: env::read(name)?, revision: 0 }),
             Self::File(file) => file.read().await,
         }
     }
@@ -42,21 +42,45 @@ impl SecretSource {
     }
 }
 
+/// A secret that was read.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Read {
+    /// The secret.
+    pub secret: Sensitive,
+    /// What [`SecretSource::revision`] says for as long as this is what would be read.
+    pub revision: u64,
+}
+
 /// A secret cannot be read: where, what is wrong, and what to do.
 #[derive(Clone, Debug, PartialEq, Eq)]
-pub struct SecretError(Box<str>);
+pub struct SecretError {
+    message: Box<str>,
+    revision: u64,
+}
 
 impl SecretError {
     /// Wraps a message, which must not contain the secret.
     #[must_use]
     pub fn new(message: impl Into<Box<str>>) -> Self {
-        Self(message.into())
+        Self { message: message.into(), revision: 0 }
+    }
+
+    /// The same of a source with this revision.
+    #[must_use]
+    pub fn at_revision(self, revision: u64) -> Self {
+        Self { revision, ..self }
+    }
+
+    /// What [`SecretSource::revision`] says for as long as nothing else would be read.
+    #[must_use]
+    pub fn revision(&self) -> u64 {
+        self.revision
     }
 }
 
 impl fmt::Display for SecretError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        f.write_str(&self.0)
+        f.write_str(&self.message)
     }
 }
 

@@ -10,7 +10,7 @@ use super::{Failure, Issued};
 pub type Fetching<'a> = Pin<Box<dyn Future<Output = Result<Issued, Failure>> + Send + 'a>>;
 
 /// A look at the credentials, on its way. It ends within seconds and never blocks the thread.
-pub type Looking<'a> = Pin<Box<dyn Future<Output = Option<u64>> + Send + 'a>>;
+pub type Looking<'a> = Pin<Box<dyn Future<Output = bool> + Send + 'a>>;
 
 /// Something that can be asked for a new token.
 pub trait TokenSource: Send + Sync + 'static {
@@ -20,9 +20,9 @@ pub trait TokenSource: Send + Sync + 'static {
     /// next attempt starts afresh and reads the secret again.
     fn fetch(&self) -> Fetching<'_>;
 
-    /// A number that changes when the credentials change, read without side effects; `None` when that cannot be
-    /// told, for example because a file system does not answer.
+    /// Whether the credentials are others than at the last attempt, found out without using them. False when that cannot
+    /// be told, for example because a file system does not answer.
     ///
-    /// A client whose credentials were refused is tried again when it does.
-    fn revision(&self) -> Looking<'_>;
+    /// A client whose credentials were refused is tried again when they are.
+    fn credentials_changed(&self) -> Looking<'_>;
 }

@@ -283,8 +283,8 @@ impl TokenSource for Issuer {
         })
     }
 
-    fn revision(&self) -> Looking<'_> {
-        Box::pin(std::future::ready(Some(0)))
+    fn credentials_changed(&self) -> Looking<'_> {
+        Box::pin(std::future::ready(false))
     }
 }
 
@@ -528,8 +528,8 @@ impl TokenSource for Hourly {
         })
     }
 
-    fn revision(&self) -> Looking<'_> {
-        Box::pin(std::future::ready(Some(0)))
+    fn credentials_changed(&self) -> Looking<'_> {
+        Box::pin(std::future::ready(false))
     }
 }
 
