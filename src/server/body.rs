@@ -117,3 +117,5 @@ impl Body for ReplyBody {
 
 /// How long the next piece of a request may take. It is a few bytes that the caller sends in one go.
 const ARRIVAL: Duration = Duration::from_secs(30);
+/// What gRPC puts before each message: one byte that says whether it is compressed, and four of its length.
+pub(super) const PREFIX: usize = 5;

@@ -11,7 +11,7 @@ use prost::Message as _;
 use tonic::Status;
 
 use super::{
-    body::{Answer, RequestBody},
+    body::{Answer, PREFIX, RequestBody},
     reply::Refusal,
     session::{Session, deadline},
     token_message,
@@ -85,5 +85,3 @@ fn success(message: Bytes) -> Response<Answer> {
 
 /// The first byte of a message that is compressed.
 const COMPRESSED: u8 = 1;
-/// One byte that says whether the message is compressed, and four of its length.
-const PREFIX: usize = 5;

@@ -54,7 +54,8 @@ pub async fn serve(mut listener: Listener, shared: Arc<Shared>, reflection: Refl
     let mut connections = JoinSet::new();
     let mut phase = shared.phase.clone();
     let mut presence = Presence::of(listener.path());
-    let mut look_again = None;
+    // Only what happens from here on is told; what happened before is looked at.
+    let mut look_again = (!listener.is_in_place()).then(Instant::now);
     let serve = |connections: &mut JoinSet<()>, stream| {
         if let Some(guest) = welcome(&stream, &shared) {
             connections.spawn(connection::serve(stream, guest, Arc::clone(&shared), Arc::clone(&reflection)));

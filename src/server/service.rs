@@ -13,7 +13,7 @@ use tonic::{Code, Status, body::Body};
 use tower_service::Service as _;
 
 use super::{
-    body::{Answer, ReplyBody, RequestBody},
+    body::{Answer, PREFIX, ReplyBody, RequestBody},
     get_token,
     reply::Refusal,
     session::{Session, Turn},
@@ -180,7 +180,5 @@ const GET_TOKEN: &str = "/bearerd.v1.TokenBroker/GetToken";
 const STREAMS: [&str; 3] = ["/bearerd.v1.TokenBroker/WatchToken", "/grpc.health.v1.Health/Watch", "/grpc.reflection."];
 /// Requests hold a name, an id and a duration.
 const LARGEST_REQUEST: usize = 16 * 1024;
-/// gRPC's prefix of a message.
-const PREFIX: usize = 5;
 /// All that one reflection stream may ask: a few hundred questions.
 const LARGEST_DIALOGUE: usize = 64 * 1024;

@@ -8,7 +8,7 @@ use std::time::SystemTime;
 use bytes::{BufMut as _, Bytes};
 use prost::encoding::{encode_varint, encoded_len_varint};
 
-use super::convert;
+use super::{body::PREFIX, convert};
 use crate::{
     moment::Moment,
     refresh::{Entry, Given},
@@ -175,8 +175,6 @@ fn put_varint(out: &mut Vec<u8>, length: usize) {
     encode_varint(length as u64, out);
 }
 
-/// gRPC's prefix of a message.
-const PREFIX: usize = 5;
 /// Wire types of protobuf.
 const VARINT: u32 = 0;
 const LENGTH_DELIMITED: u32 = 2;

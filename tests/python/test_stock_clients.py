@@ -292,7 +292,8 @@ class Tokens(WithDemo):
     def test_a_request_that_is_too_large_is_refused_and_the_channel_goes_on(self):
         with self.assertRaises(grpc.RpcError) as caught:
             broker(self.channel).GetToken(ask("x" * 100_000), timeout=PATIENCE)
-        self.assertEqual(caught.exception.code(), grpc.StatusCode.OUT_OF_RANGE)
+        self.assertEqual(caught.exception.code(), grpc.StatusCode.INVALID_ARGUMENT)
+        self.assertEqual(details_of(caught.exception)["ErrorInfo"].reason, "REQUEST_INVALID")
         self.assertEqual(broker(self.channel).GetToken(ask(), timeout=PATIENCE).token.client, "demo")
 
     def test_what_is_not_served_is_unimplemented(self):
