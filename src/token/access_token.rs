@@ -21,7 +21,8 @@ pub struct Issued {
     pub token_type: Cow<'static, str>,
     /// The granted scope (RFC 6749 section 3.3), if the issuer said it.
     pub scope: Option<Box<str>>,
-    /// `expires_in` as answered; `None` when missing, null, zero, negative or unreadable.
+    /// `expires_in` as answered; `None` when missing, null, zero, negative or unreadable. Zero when the answer told a
+    /// point in time instead, and that is past.
     pub expires_in: Option<Duration>,
     /// Time from the issuer's now until the JWT's `exp`, if the token is a readable JWT. Zero when it is past.
     pub jwt_lifetime: Option<Duration>,
