@@ -112,7 +112,7 @@ pub(crate) fn system_calls(bench: &Bench) -> Outcome<Vec<Row>> {
         ratio: format!("{:.2}", ours / theirs),
         limit: "3".to_owned(),
         // Timers of the daemon may run while it is traced.
-        verdict: Verdict::of((2.99..=3.01).contains(&ours)),
+        verdict: Verdict::of((2.95..=3.05).contains(&ours)),
         ..Row::default()
     };
     Ok(vec![row.from(format!("{ours:.2}"), format!("{theirs:.2}"))])

@@ -2,7 +2,11 @@
 //!
 //! Does what the generated service would do, with one copy of the token instead of four.
 
-use std::{future::poll_fn, pin::Pin, sync::Arc};
+use std::{
+    future::poll_fn,
+    pin::Pin,
+    sync::{Arc, LazyLock},
+};
 
 use bytes::{Buf as _, Bytes, BytesMut};
 use http::{HeaderMap, HeaderValue, Request, Response, header::CONTENT_TYPE};
@@ -76,12 +80,16 @@ fn says(all: &Bytes, length: usize) -> bool {
 }
 
 fn success(message: Bytes) -> Response<Answer> {
-    let mut trailers = HeaderMap::with_capacity(1);
-    trailers.insert(Status::GRPC_STATUS, HeaderValue::from_static("0"));
-    let mut response = Response::new(Answer::Message(Some(message), Some(trailers)));
-    response.headers_mut().insert(CONTENT_TYPE, HeaderValue::from_static("application/grpc"));
+    let mut response = Response::new(Answer::Message(Some(message), Some(TRAILERS.clone())));
+    response.headers_mut().clone_from(&HEADERS);
     response
 }
+
+/// What is the same in all answers; a copy costs less than to make it.
+static HEADERS: LazyLock<HeaderMap> =
+    LazyLock::new(|| HeaderMap::from_iter([(CONTENT_TYPE, HeaderValue::from_static("application/grpc"))]));
+static TRAILERS: LazyLock<HeaderMap> =
+    LazyLock::new(|| HeaderMap::from_iter([(Status::GRPC_STATUS, HeaderValue::from_static("0"))]));
 
 /// The first byte of a message that is compressed.
 const COMPRESSED: u8 = 1;

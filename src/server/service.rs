@@ -35,17 +35,17 @@ impl Services {
         Self { session, reflection }
     }
 
-    fn admit(&self, path: &str) -> Result<Turn, Refusal> {
-        if path == HEALTH_CHECK { Ok(self.session.admit_probe()) } else { self.session.admit() }
+    fn admit(&self, kind: Kind) -> Result<Turn, Refusal> {
+        if kind == Kind::Probe { Ok(self.session.admit_probe()) } else { self.session.admit() }
     }
 
-    fn route(&self, request: Request<Incoming>) -> Answering {
-        let path = request.uri().path();
-        let room = if path.starts_with("/grpc.reflection.") { LARGEST_DIALOGUE } else { LARGEST_REQUEST + PREFIX };
-        if path == GET_TOKEN {
-            let request = request.map(|body| RequestBody::new(body, room));
+    fn route(&self, kind: Kind, request: Request<Incoming>) -> Answering {
+        if kind == Kind::GetToken {
+            let request = sized(request, LARGEST_REQUEST + PREFIX);
             return Answering::Own(Box::pin(get_token::answer(Arc::clone(&self.session), request)));
         }
+        let path = request.uri().path();
+        let room = if path.starts_with(REFLECTION) { LARGEST_DIALOGUE } else { LARGEST_REQUEST + PREFIX };
         let service = path.strip_prefix('/').and_then(|path| path.split_once('/')).map_or("", |(service, _)| service);
         let own = || Arc::clone(&self.session);
         match service {
@@ -65,12 +65,36 @@ impl hyper::service::Service<Request<Incoming>> for Services {
     type Future = Call;
 
     fn call(&self, request: Request<Incoming>) -> Call {
-        let path = request.uri().path();
-        // A stream is owed for as long as it lasts; only what ends can be left lying.
-        let ends = !STREAMS.iter().any(|stream| path.starts_with(stream));
-        match self.admit(path) {
-            Ok(turn) => Call { answering: self.route(request), turn: Some(turn), ends },
-            Err(refusal) => Call { answering: refused(refusal.into()), turn: None, ends },
+        let kind = Kind::of(request.uri().path());
+        match self.admit(kind) {
+            Ok(turn) => Call { answering: self.route(kind, request), turn: Some(turn), kind },
+            Err(refusal) => Call { answering: refused(refusal.into()), turn: None, kind },
+        }
+    }
+}
+
+/// What is different about a call before it is answered.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+enum Kind {
+    /// The call with a way of its own.
+    GetToken,
+    /// Any other call with one answer.
+    Other,
+    /// A health check, which nothing keeps out.
+    Probe,
+    /// A call whose answers go on.
+    Stream,
+}
+
+impl Kind {
+    /// By the path of the request; the most frequent one first.
+    fn of(path: &str) -> Self {
+        match path {
+            "/bearerd.v1.TokenBroker/GetToken" => Self::GetToken,
+            "/grpc.health.v1.Health/Check" => Self::Probe,
+            "/bearerd.v1.TokenBroker/WatchToken" | "/grpc.health.v1.Health/Watch" => Self::Stream,
+            path if path.starts_with(REFLECTION) => Self::Stream,
+            _ => Self::Other,
         }
     }
 }
@@ -100,7 +124,7 @@ enum Answering {
 pub struct Call {
     answering: Answering,
     turn: Option<Turn>,
-    ends: bool,
+    kind: Kind,
 }
 
 impl Future for Call {
@@ -120,7 +144,8 @@ impl Future for Call {
             }
         };
         let mut turn = this.turn.take();
-        if this.ends
+        // Only an answer that ends can be left lying.
+        if this.kind != Kind::Stream
             && let Some(turn) = &mut turn
         {
             turn.owe();
@@ -172,12 +197,8 @@ fn described() -> tonic_reflection::server::Builder<'static> {
         .register_encoded_file_descriptor_set(pb::health::FILE_DESCRIPTOR_SET)
 }
 
-/// The call that nothing keeps out.
-const HEALTH_CHECK: &str = "/grpc.health.v1.Health/Check";
-/// The call with a way of its own.
-const GET_TOKEN: &str = "/bearerd.v1.TokenBroker/GetToken";
-/// Calls whose answers go on.
-const STREAMS: [&str; 3] = ["/bearerd.v1.TokenBroker/WatchToken", "/grpc.health.v1.Health/Watch", "/grpc.reflection."];
+/// How the paths of both versions of reflection begin.
+const REFLECTION: &str = "/grpc.reflection.";
 /// Requests hold a name, an id and a duration.
 const LARGEST_REQUEST: usize = 16 * 1024;
 /// All that one reflection stream may ask: a few hundred questions.
