@@ -18,7 +18,7 @@
 mod server;
 
 use std::{
-    net::{Ipv4Addr, SocketAddr},
+    net::{Ipv4Addr, SocketAddrV4},
     sync::Arc,
     thread::JoinHandle,
     time::Duration,
@@ -37,7 +37,7 @@ use self::server::{Command, Conduct, Server, Shared, Tls};
 
 /// The fake issuer.
 pub(crate) struct Idp {
-    address: SocketAddr,
+    address: SocketAddrV4,
     ca_pem: Option<String>,
     shared: Arc<Shared>,
     commands: Option<mpsc::Sender<Command>>,
@@ -72,7 +72,7 @@ impl Idp {
 
     /// Where it listens, also while it is down.
     #[must_use]
-    pub(crate) fn address(&self) -> SocketAddr {
+    pub(crate) fn address(&self) -> SocketAddrV4 {
         self.address
     }
 
@@ -139,9 +139,9 @@ impl Idp {
     }
 
     fn start_with(tls: Option<Tls>) -> Self {
-        let listener = std::net::TcpListener::bind((Ipv4Addr::LOCALHOST, 0)).unwrap();
-        listener.set_nonblocking(true).unwrap();
-        let address = listener.local_addr().unwrap();
+        let listener = server::listening(server::bound(SocketAddrV4::new(Ipv4Addr::LOCALHOST, 0)));
+        let port = listener.local_addr().unwrap().port();
+        let address = SocketAddrV4::new(Ipv4Addr::LOCALHOST, port);
         let (ca_pem, acceptor) = tls.map_or((None, None), |tls| (Some(tls.ca_pem), Some(tls.acceptor)));
         let shared = Arc::new(Shared::new());
         let (commands, orders) = mpsc::channel(1);

@@ -4,7 +4,8 @@ use std::{
     collections::VecDeque,
     future::pending,
     io,
-    net::SocketAddr,
+    net::SocketAddrV4,
+    os::fd::{AsRawFd as _, OwnedFd},
     pin::Pin,
     sync::{
         Arc, Mutex, MutexGuard, PoisonError,
@@ -22,9 +23,13 @@ use hyper::{
     service::service_fn,
 };
 use hyper_util::rt::{TokioExecutor, TokioIo};
+use nix::sys::socket::{
+    AddressFamily, Backlog, SockFlag, SockType, SockaddrIn, bind, listen, setsockopt, socket,
+    sockopt::{ReuseAddr, ReusePort},
+};
 use tokio::{
     io::{AsyncRead, AsyncWrite},
-    net::{TcpListener, TcpSocket, TcpStream},
+    net::{TcpListener, TcpStream},
     sync::{mpsc, watch},
     task::JoinSet,
 };
@@ -110,7 +115,7 @@ impl Drop for UnderWay {
 }
 
 pub(super) struct Server {
-    pub(super) address: SocketAddr,
+    pub(super) address: SocketAddrV4,
     pub(super) acceptor: Option<TlsAcceptor>,
     pub(super) shared: Arc<Shared>,
     pub(super) connections: JoinSet<()>,
@@ -120,21 +125,23 @@ impl Server {
     pub(super) async fn run(mut self, listener: TcpListener, mut orders: mpsc::Receiver<Command>) {
         let mut listener = Some(listener);
         // While the issuer is down this keeps others off its port. Bound but not listening: connections are refused.
-        let mut placeholder: Option<TcpSocket> = None;
+        let mut placeholder: Option<OwnedFd> = None;
         loop {
             tokio::select! {
                 order = orders.recv() => match order {
                     None => return,
                     Some(Command { up: true, done }) => {
                         if let Some(socket) = placeholder.take() {
-                            listener = Some(socket.listen(1_024).unwrap());
+                            listener = Some(TcpListener::from_std(listening(socket)).unwrap());
                         }
                         done.send(()).unwrap();
                     }
                     Some(Command { up: false, done }) => {
                         self.connections.shutdown().await;
-                        if listener.take().is_some() {
+                        if listener.is_some() {
+                            // Before the listener goes: the port is never free for another test to take.
                             placeholder = Some(bound(self.address));
+                            listener = None;
                         }
                         done.send(()).unwrap();
                     }
@@ -162,11 +169,19 @@ impl Server {
     }
 }
 
-fn bound(address: SocketAddr) -> TcpSocket {
-    let socket = TcpSocket::new_v4().unwrap();
-    socket.set_reuseaddr(true).unwrap();
-    socket.bind(address).unwrap();
+/// A socket at this address, which others of ours may be bound to as well.
+pub(super) fn bound(address: SocketAddrV4) -> OwnedFd {
+    let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+    let socket = socket(AddressFamily::Inet, SockType::Stream, flags, None).unwrap();
+    setsockopt(&socket, ReuseAddr, &true).unwrap();
+    setsockopt(&socket, ReusePort, &true).unwrap();
+    bind(socket.as_raw_fd(), &SockaddrIn::from(address)).unwrap();
     socket
+}
+
+pub(super) fn listening(socket: OwnedFd) -> std::net::TcpListener {
+    listen(&socket, Backlog::new(1_024).unwrap()).unwrap();
+    std::net::TcpListener::from(socket)
 }
 
 async fn accept(listener: Option<&TcpListener>) -> TcpStream {
