@@ -150,7 +150,8 @@ pub struct CheckArgs {
 /// A caller to try the rules with.
 #[derive(Debug, clap::Args)]
 pub struct SupposedArgs {
-    /// Say which tokens a process of this user (a name or a number) would get, and why
+    /// Say which tokens a process of this user (a name or a number) would get, and why; run as the daemon's user, who is
+    /// taken to be whoever runs this
     #[arg(long = "as", value_name = "USER")]
     pub user: Option<String>,
 

@@ -104,9 +104,9 @@ fn config(issuer: &Issuer, secret: Sensitive) -> Result<Config, Trouble> {
 }
 
 fn greeting(url: &str, socket: &Path, lifetime: Duration) -> String {
-    // Other terminals find the socket by themselves if it is where they look.
-    let found = socket::find() == socket;
-    let export = if found { String::new() } else { format!("  export BEARERD_SOCKET={}\n", socket.display()) };
+    // Other programs know where the system service listens; only the command line finds a user's socket by itself.
+    let known = socket == Path::new(socket::SYSTEM);
+    let export = if known { String::new() } else { format!("  export BEARERD_SOCKET={}\n", socket.display()) };
     let modes: String = Mode::ALL
         .iter()
         .map(|mode| format!("  curl -X POST {url}/dev/mode/{:<9} # {}\n", mode.name(), mode.explanation()))

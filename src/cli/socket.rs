@@ -83,4 +83,4 @@ pub(super) const PROMPT: Duration = Duration::from_secs(8);
 /// How much longer than the caller wanted to wait the daemon is waited for: it is the one to say that time is up.
 const GRACE: Duration = Duration::from_secs(2);
 /// The socket of the system service.
-const SYSTEM: &str = "/run/bearerd/bearerd.sock";
+pub(super) const SYSTEM: &str = "/run/bearerd/bearerd.sock";

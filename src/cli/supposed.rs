@@ -7,14 +7,20 @@ use serde_json::{Value, json};
 
 use super::{Exit, Outcome, Trouble, args, output};
 use crate::{
-    access::{Caller, Decision, Fact, Place, Policy, Process, rule::Lacks},
+    access::{Caller, Decision, Fact, Place, Policy, Process, UnitName, rule::Lacks},
     config::Config,
 };
 
 /// Prints what the rules of this configuration say of a supposed caller.
 pub(super) fn check(config: &Config, supposed: &args::SupposedArgs, as_json: bool) -> Outcome {
     let Some(user) = &supposed.user else { return Ok(()) };
-    let caller = caller(user, supposed.unit.as_deref())?;
+    let unit = supposed.unit.as_deref();
+    if let Some(unit) = unit.filter(|unit| UnitName::parse(unit).is_none()) {
+        let text =
+            format!("--unit {unit}: is not the name of a unit that has processes; write one like billing.service");
+        return Err(Trouble::new(Exit::Usage, text));
+    }
+    let caller = caller(user, unit)?;
     let clients = config.clients.iter().map(|(name, settings)| (name.as_str(), &settings.policy));
     let answers: Vec<_> = clients.map(|(name, policy)| Answer::of(name, policy, &caller)).collect();
     let administers = Answer::of("administration", &config.server.admins, &caller);
@@ -31,23 +37,28 @@ pub(super) fn check(config: &Config, supposed: &args::SupposedArgs, as_json: boo
 /// What is said of one thing that can be allowed.
 struct Answer {
     what: String,
-    allowed: bool,
+    /// `None`: that depends on what is not supposed.
+    allowed: Option<bool>,
     why: String,
 }
 
 impl Answer {
     fn of(what: &str, policy: &Policy, caller: &Caller) -> Self {
         let (allowed, why) = match policy.decide(caller) {
-            Decision::AllowedAsOwner => (true, "root and the daemon's own user always may".to_owned()),
-            Decision::AllowedBy(place, rule) => (true, format!("rule {place}: {rule}")),
-            Decision::Denied { .. } => (false, why_not(policy, caller)),
+            Decision::AllowedAsOwner => (Some(true), "root and the daemon's own user always may".to_owned()),
+            Decision::AllowedBy(place, rule) => (Some(true), format!("rule {place}: {rule}")),
+            Decision::Denied { unidentified } => (unidentified.is_none().then_some(false), why_not(policy, caller)),
         };
         Self { what: what.to_owned(), allowed, why }
     }
 
     fn in_words(&self) -> String {
-        let may = if self.allowed { "yes" } else { "no " };
-        format!("{may} {}: {}\n", self.what, self.why)
+        let may = match self.allowed {
+            Some(true) => "yes",
+            Some(false) => "no",
+            None => "?",
+        };
+        format!("{may:<3} {}: {}\n", self.what, self.why)
     }
 
     fn as_value(&self) -> Value {

@@ -30,7 +30,7 @@ pub(super) fn explain(error: &io::Error) -> Unreadable {
     match error.kind() {
         io::ErrorKind::NotFound => unreadable("does not exist", "create it or correct the path"),
         io::ErrorKind::PermissionDenied => {
-            unreadable("must not be read by this user", "let the user that the daemon runs as read it")
+            unreadable("cannot be read by this user", "let the user that the daemon runs as read it")
         }
         _ => unreadable(format!("cannot be read: {error}"), "repair the file or its file system"),
     }

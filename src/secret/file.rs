@@ -174,7 +174,7 @@ fn unreadable(error: &io::Error) -> String {
     match error.kind() {
         io::ErrorKind::NotFound => "does not exist; write the client secret to it".to_owned(),
         io::ErrorKind::PermissionDenied => {
-            "must not be read by the user bearerd runs as; change its owner or mode".to_owned()
+            "cannot be read by the user bearerd runs as; change its owner or mode".to_owned()
         }
         _ => format!("cannot be read: {error}"),
     }

@@ -212,7 +212,7 @@ fn remedy(kind: FailureKind) -> &'static str {
     match kind {
         FailureKind::Busy => "the issuer cannot serve now",
         FailureKind::Malformed => "check token_url, or ask whoever runs the issuer",
-        FailureKind::Misconfigured => "make the secret readable for the daemon",
+        FailureKind::Misconfigured => "it is read again when it has changed",
         FailureKind::Refused => "check client_id, the secret and the scope",
         FailureKind::Unreachable => "check network, name resolution and token_url",
     }

@@ -193,7 +193,7 @@ fn a_configuration_that_may_not_be_read_is_named() {
     let dir = directory(GOOD);
     let path = dir.path().join("bearerd.toml");
     fs::set_permissions(&path, fs::Permissions::from_mode(0o000)).unwrap();
-    let expected = "the configuration has 1 problem:\nDIR/bearerd.toml: must not be read by this user; let the user \
+    let expected = "the configuration has 1 problem:\nDIR/bearerd.toml: cannot be read by this user; let the user \
                     that the daemon runs as read it";
     let mut command = bearerd_as_nobody(dir.path()).unwrap_or_else(bearerd);
     command.arg("run").arg("--config").arg(&path).arg("--socket").arg(dir.path().join("b.sock"));
@@ -216,7 +216,7 @@ fn an_unreadable_secret_stops_nobody_else() {
         ("variable", "environment variable NOT_SET: is not set; set it for the daemon and restart it"),
     ] {
         let ended = daemon.run(&["token", name]).plain(daemon.dir()).replace("next try in 3[0-3]s", "next try in 3?s");
-        let remedy = "make the secret readable for the daemon; next try in 3?s [SECRET_UNREADABLE]";
+        let remedy = "it is read again when it has changed; next try in 3?s [SECRET_UNREADABLE]";
         assert_eq!(ended, fails(69, &format!("no usable token for `{name}`: {reason}; {remedy}")));
         let status = daemon.run(&["status", name]).plain(daemon.dir());
         let lines: Vec<_> = status.stdout.lines().collect();
@@ -246,7 +246,7 @@ fn a_secret_that_the_daemon_may_not_read_is_named() {
         Ended::of(ended).plain(dir.path()),
         fails(
             69,
-            "demo: not renewed: secret file DIR/secret: must not be read by the user bearerd runs as; change its owner \
+            "demo: not renewed: secret file DIR/secret: cannot be read by the user bearerd runs as; change its owner \
              or mode [SECRET_UNREADABLE]"
         )
     );

@@ -255,8 +255,8 @@ async fn a_secret_that_cannot_be_read_is_read_again_when_it_is_there() {
     let refusal = refusal(&daemon, request("demo")).await;
     let file = daemon.dir().join("later");
     let text = format!(
-        "no usable token for `demo`: secret file {}: does not exist; write the client secret to it; make the secret readable for \
-         the daemon",
+        "no usable token for `demo`: secret file {}: does not exist; write the client secret to it; it is read again when \
+         it has changed",
         file.display()
     );
     assert_eq!(refusal.told_without_time(), (Code::FailedPrecondition, "SECRET_UNREADABLE", &*text));

@@ -267,6 +267,12 @@ fn who_would_get_what_is_said_with_the_reason() {
     let ended = check(&["--as", "no-such-user"]);
     assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
     assert!(ended.stderr.contains("no such user"), "{}", ended.stderr);
+    let ended = check(&["--as", "root", "--unit", "report"]);
+    assert_eq!((ended.code, ended.stdout.as_str()), (Some(2), ""));
+    fs::write(&file, rules("program", "{ uid = 4000000001, exe = \"/bin/sh\" }")).unwrap();
+    let text = check(&["--as", "4000000001"]).stdout;
+    assert!(text.contains("?   program: rule 0: which program it runs is not known\n"), "{text}");
+    assert!(check(&["--as", "4000000002"]).stdout.contains("no  program: rule 0 wants user 4000000001\n"));
 }
 
 #[test]

@@ -167,9 +167,10 @@ fn as_a_user(variable: &str, place: &str) {
 with tokens that live 30s from its own authorization server at http://ISSUER
 
 Try in another terminal:
+  export BEARERD_SOCKET=DIR/{place}
 "
     );
-    assert_eq!(greeting, format!("{first}{GREETING}"), "nobody has to name the socket");
+    assert_eq!(greeting, format!("{first}{GREETING}"), "other languages have to be told of the socket");
     let run = |words| Ended::of(command(words).output().unwrap());
     assert_eq!(run(&["token", "demo"]).code, Some(0));
     assert_eq!(run(&["health"]), prints("ok: every required client has a usable token or is idle\n"));

@@ -105,7 +105,7 @@ fn an_unreadable_secret_is_69() {
         fails(
             69,
             "bearerd: no usable token for `demo`: secret file DIR/gone: does not exist; write the client secret to \
-             it; make the secret readable for the daemon; next try in A WHILE [SECRET_UNREADABLE]\n"
+             it; it is read again when it has changed; next try in A WHILE [SECRET_UNREADABLE]\n"
         )
     );
     assert_eq!(idp.request_count(), 0);
