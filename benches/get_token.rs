@@ -1,8 +1,9 @@
 //! What a token costs: `cargo bench --bench get_token [-- quick] [PART...] [bearerd=PATH]`
 //!
 //! Runs the real daemon beside a bare tonic echo of a payload of the same size (benches/reference) and prints
-//! ratios, which carry over to other machines, as times do not. Exits with an error if a goal was missed or
-//! could not be measured. Wants taskset, valgrind, strace and redis-server; touches loopback and Unix sockets only.
+//! ratios, which carry over to other machines, as times do not. Exits with an error if something could not be
+//! measured; a goal that was missed is printed as that. Wants taskset, valgrind, strace and redis-server, and for the
+//! flood root, setpriv and python3; touches loopback and Unix sockets only.
 
 #![allow(
     clippy::cast_possible_truncation,
@@ -24,20 +25,24 @@ use std::{
 use support::{
     Bench, Extent, Outcome,
     figures::{self, Row},
+    flood, identity,
     issuer::Issuer,
-    load, memory, process, reference, sequential, start, tools,
+    load, memory, process, reference, sequential, start, tools, watch,
     wire::Script,
 };
 
 /// A measurement by its name on the command line.
 type Part = (&'static str, &'static str, fn(&Bench) -> Outcome<Vec<Row>>);
 
-const PARTS: [Part; 6] = [
+const PARTS: [Part; 9] = [
     ("instructions", "1: user instructions", tools::instructions),
     ("calls", "4: system calls", tools::system_calls),
     ("start", "8: start", start::measure),
     ("sequential", "2: sequential", sequential::measure),
     ("load", "3: 64 in flight", load::measure),
+    ("watch", "3.1: idle watch streams", watch::measure),
+    ("identity", "3.2: what identifying a caller costs", identity::measure),
+    ("flood", "3.3: another uid's p99 during a flood of 5,000 connections", flood::measure),
     ("memory", "7: many clients", memory::measure),
 ];
 

@@ -36,13 +36,38 @@ pub(crate) struct Served {
 
 /// Starts a daemon with so many clients and waits until all have a token. `under` is put before the command.
 pub(crate) fn start(bench: &Bench, clients: u32, under: &[&str]) -> Outcome<Served> {
-    let prepared = Prepared::new(&bench.issuer, clients)?;
+    started(bench, clients, Prepared::new(&bench.issuer, clients)?, under)
+}
+
+/// Starts one that is configured otherwise.
+pub(crate) fn start_with(bench: &Bench, clients: u32, settings: Settings) -> Outcome<Served> {
+    started(bench, clients, Prepared::with(&bench.issuer, clients, settings)?, &[])
+}
+
+fn started(bench: &Bench, clients: u32, prepared: Prepared, under: &[&str]) -> Outcome<Served> {
     let mut process = prepared.spawn(bench, under)?;
     let Prepared { dir, socket } = prepared;
     wait_until_usable(&mut process, &socket, clients)?;
     let length = checked(&Caller::fetch(&socket, &bench.script)?)?;
     let expected = Expected { length, give_or_take: if clients == 1 { 0 } else { 8 } };
     Ok(Served { process, socket, expected, dir })
+}
+
+/// What can be different from one configuration to the next.
+#[derive(Clone, Copy)]
+pub(crate) struct Settings {
+    /// Keys of `server.limits`, as TOML.
+    pub(crate) limits: &'static str,
+    /// The rules of each client, as TOML.
+    pub(crate) allow: &'static str,
+}
+
+impl Default for Settings {
+    /// Rules that do not fit come first: the last one is the one that admits.
+    fn default() -> Self {
+        let allow = "{ uid = 4000000001 }, { uid = 4000000002, gid = 7 }, { gid = 4000000003 }, { any = true }";
+        Self { limits: "", allow }
+    }
 }
 
 /// A configuration in a directory of its own, for a daemon that is yet to be started.
@@ -53,10 +78,14 @@ pub(crate) struct Prepared {
 
 impl Prepared {
     pub(crate) fn new(issuer: &Issuer, clients: u32) -> Outcome<Self> {
+        Self::with(issuer, clients, Settings::default())
+    }
+
+    fn with(issuer: &Issuer, clients: u32, settings: Settings) -> Outcome<Self> {
         let dir = tempfile::tempdir()?;
         fs::write(dir.path().join("secret"), "hunter2\n")?;
         fs::set_permissions(dir.path().join("secret"), fs::Permissions::from_mode(0o600))?;
-        fs::write(dir.path().join("bearerd.toml"), configuration(dir.path(), issuer, clients)?)?;
+        fs::write(dir.path().join("bearerd.toml"), configuration(dir.path(), issuer, clients, settings)?)?;
         let socket = dir.path().join("b.sock");
         Ok(Self { dir, socket })
     }
@@ -72,15 +101,15 @@ impl Prepared {
     }
 }
 
-/// Rules that do not fit come first: the last one is the one that admits.
-fn configuration(dir: &Path, issuer: &Issuer, clients: u32) -> Outcome<String> {
-    let mut text = String::new();
+fn configuration(dir: &Path, issuer: &Issuer, clients: u32, settings: Settings) -> Outcome<String> {
+    let Settings { limits, allow } = settings;
+    let mut text = format!("[server.limits]\n{limits}\n");
     for client in 0..clients {
         writeln!(
             text,
             "[clients.{name}]\ntoken_url = \"{url}\"\nclient_id = \"id-of-{name}\"\n\
              client_secret = {{ file = \"{dir}/secret\" }}\nscope = [\"bench\"]\n\
-             allow = [{{ uid = 4000000001 }}, {{ uid = 4000000002, gid = 7 }}, {{ gid = 4000000003 }}, {{ any = true }}]\n",
+             allow = [{allow}]\n",
             name = client_name(client),
             url = issuer.token_url(client),
             dir = dir.display()

@@ -99,7 +99,7 @@ const SOME: u32 = 100;
 const MANY: u32 = 10_000;
 const MOST: u32 = 100_000;
 /// The HTTP client keeps connections for 20 s, and looks at them as often.
-const SETTLE: Duration = Duration::from_secs(45);
+pub(crate) const SETTLE: Duration = Duration::from_secs(45);
 /// Once every few seconds.
 const A_FEW_SECONDS: f64 = 0.33;
 /// One look at the clocks every 30 s is part of the contract; a look more may fall into the time that is watched.

@@ -3,6 +3,8 @@
 pub(crate) mod bearerd;
 pub(crate) mod caller;
 pub(crate) mod figures;
+pub(crate) mod flood;
+pub(crate) mod identity;
 pub(crate) mod issuer;
 pub(crate) mod load;
 pub(crate) mod memory;
@@ -12,6 +14,7 @@ pub(crate) mod reference;
 pub(crate) mod sequential;
 pub(crate) mod start;
 pub(crate) mod tools;
+pub(crate) mod watch;
 pub(crate) mod wire;
 
 use std::{error::Error, path::PathBuf, sync::Arc};

@@ -50,6 +50,15 @@ impl Process {
         }
     }
 
+    /// Whether it has ended; an error if it did not end well, with the last it said.
+    pub(crate) fn ended(&mut self) -> Outcome<bool> {
+        match self.child.try_wait()? {
+            None => Ok(false),
+            Some(status) if status.success() => Ok(true),
+            Some(status) => Err(format!("ended with {status}: {}", self.last_words()).into()),
+        }
+    }
+
     pub(crate) fn last_words(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let mut lines: Vec<_> = log.lines().rev().take(5).collect();

@@ -105,4 +105,4 @@ fn turn(contestant: &mut Contestant<'_>, calls: usize, times: &mut Times) -> Out
     Ok(())
 }
 
-const CPU: &str = "0";
+pub(crate) const CPU: &str = "0";
