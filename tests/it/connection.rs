@@ -37,8 +37,13 @@ fn header(name: &str, value: &str) -> Vec<u8> {
     [vec![0], text(name), text(value)].concat()
 }
 
-/// A whole call of `path` with an empty message, as gRPC C-core sends it on a Unix socket.
+/// A whole call of `path` with an empty message.
 fn call(path: &str, stream: u32) -> Vec<u8> {
+    [opening(path, stream), frame(DATA, 1, stream, &[0; 5])].concat()
+}
+
+/// A call whose message is still to come, as gRPC C-core sends it on a Unix socket.
+fn opening(path: &str, stream: u32) -> Vec<u8> {
     let block = [
         header(":method", "POST"),
         header(":scheme", "http"),
@@ -49,7 +54,7 @@ fn call(path: &str, stream: u32) -> Vec<u8> {
         header("content-type", "application/grpc"),
     ]
     .concat();
-    [frame(HEADERS, 4, stream, &block), frame(DATA, 1, stream, &[0; 5])].concat()
+    frame(HEADERS, 4, stream, &block)
 }
 
 /// Reads frames until one of this kind; its flags and its stream.
@@ -135,7 +140,7 @@ async fn a_peer_that_never_reads_disturbs_nobody() {
     let mut sent = 0;
     for number in 0..5_000 {
         // Its calls are refused for want of a message; what counts is that the answers pile up.
-        let bytes = call("/bearerd.v1.TokenBroker/GetToken", 2 * number + 1);
+        let bytes = call(GET_TOKEN, 2 * number + 1);
         match deaf.try_write(&bytes) {
             Ok(length) if length == bytes.len() => sent += 1,
             _ => break,
@@ -213,9 +218,7 @@ async fn a_call_without_its_message_counts() {
     let mut half = UnixStream::connect(daemon.socket()).await.unwrap();
     half.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.unwrap();
     for (number, path) in [GET_TOKEN, "/bearerd.v1.TokenBroker/WatchToken", REFLECTION].into_iter().enumerate() {
-        let whole = call(path, 2 * u32::try_from(number).unwrap() + 1);
-        // Without the frame that holds the message.
-        half.write_all(&whole[..whole.len() - 14]).await.unwrap();
+        half.write_all(&opening(path, 2 * u32::try_from(number).unwrap() + 1)).await.unwrap();
     }
     let channel = daemon.connect().await;
     until_in_use(&channel, 2, 4).await;
@@ -234,8 +237,7 @@ async fn a_request_that_is_no_message_says_so() {
         ("/bearerd.v1.TokenBroker/ListClients", [&[0, 0, 0, 0x50, 0][..], &[0; 0x5000]].concat()),
     ] {
         let mut stream = UnixStream::connect(daemon.socket()).await.unwrap();
-        let whole = call(path, 1);
-        let mut bytes = [PREFACE, &frame(SETTINGS, 0, 0, &[]), &whole[..whole.len() - 14]].concat();
+        let mut bytes = [PREFACE, &frame(SETTINGS, 0, 0, &[]), &opening(path, 1)].concat();
         let (last, pieces) =
             message.chunks(8_192).collect::<Vec<_>>().split_last().map_or((&[][..], vec![]), |(l, p)| (*l, p.to_vec()));
         bytes.extend(pieces.into_iter().flat_map(|piece| frame(DATA, 0, 1, piece)));
@@ -263,8 +265,7 @@ async fn streams_that_are_reset_at_once_end_the_connection() {
     let mut rapid = UnixStream::connect(daemon.socket()).await.unwrap();
     let mut bytes = [PREFACE, &frame(SETTINGS, 0, 0, &[])].concat();
     for number in 0..200 {
-        let whole = call(GET_TOKEN, 2 * number + 1);
-        bytes.extend_from_slice(&whole[..whole.len() - 14]);
+        bytes.extend(opening(GET_TOKEN, 2 * number + 1));
         bytes.extend(frame(RST_STREAM, 0, 2 * number + 1, &[0, 0, 0, 8]));
     }
     rapid.write_all(&bytes).await.unwrap();
@@ -278,10 +279,9 @@ async fn a_question_to_reflection_is_bounded_like_any_other() {
     let idp = Idp::start();
     let daemon = Running::with_demo(&idp);
     let mut greedy = UnixStream::connect(daemon.socket()).await.unwrap();
-    let whole = call(REFLECTION, 1);
     let announced = frame(DATA, 0, 1, &[0, 0, 0x40, 0, 0]);
     greedy
-        .write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[]), &whole[..whole.len() - 14], &announced].concat())
+        .write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[]), &opening(REFLECTION, 1), &announced].concat())
         .await
         .unwrap();
     // Four megabytes are announced and refused before they come: the answer's headers, and the end of the stream.
