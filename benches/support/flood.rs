@@ -43,7 +43,7 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Vec<Row>> {
     }
     let flood = served.process.memory()?.rss;
     let limit = before + before / 2 + 4 * 1024;
-    let (after, when) = settled(&served, limit)?;
+    let (after, when) = served.process.shrunk(limit)?;
     println!(
         "{} floods, each of {} connections, {refused:.0} refused in all: RSS {before} KiB before, {flood} KiB at the \
          end, {after} KiB {:.1} s later\n",
@@ -79,18 +79,6 @@ fn p99(caller: &mut Caller, mut goes_on: impl FnMut() -> Outcome<bool>) -> Outco
     }
     took.sort_unstable_by(f64::total_cmp);
     Ok(took.get(took.len() * 99 / 100).copied().ok_or("the flood was over before the first call")?)
-}
-
-/// Waits until the daemon has not more memory than this, but not for ever. RSS, and when that was.
-fn settled(served: &Served, limit: u64) -> Outcome<(u64, Duration)> {
-    let ended = Instant::now();
-    loop {
-        thread::sleep(Duration::from_millis(500));
-        let rss = served.process.memory()?.rss;
-        if rss <= limit || ended.elapsed() > SETTLE {
-            return Ok((rss, ended.elapsed()));
-        }
-    }
 }
 
 /// Another user who opens connections.
@@ -169,4 +157,3 @@ const LEAST: u32 = 5_000;
 const KEPT: u32 = 200;
 const CALLS_BETWEEN_LOOKS: u32 = 32;
 const BEGIN: Duration = Duration::from_secs(10);
-const SETTLE: Duration = Duration::from_secs(15);

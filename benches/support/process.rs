@@ -59,6 +59,18 @@ impl Process {
         }
     }
 
+    /// Waits until it has at most so many KiB resident, but not for ever. How many it has, and how long that took.
+    pub(crate) fn shrunk(&self, limit: u64) -> Outcome<(u64, Duration)> {
+        let begun = Instant::now();
+        loop {
+            thread::sleep(Duration::from_millis(500));
+            let rss = self.memory()?.rss;
+            if rss <= limit || begun.elapsed() > SHRINK {
+                return Ok((rss, begun.elapsed()));
+            }
+        }
+    }
+
     pub(crate) fn last_words(&self) -> String {
         let log = fs::read_to_string(&self.log).unwrap_or_default();
         let mut lines: Vec<_> = log.lines().rev().take(5).collect();
@@ -167,3 +179,5 @@ fn number_in(text: &str, key: &str) -> Outcome<u64> {
 
 /// Longer than any server here drains.
 const STOP: Duration = Duration::from_secs(20);
+/// What takes longer than this is not given back.
+const SHRINK: Duration = Duration::from_secs(15);
