@@ -34,6 +34,7 @@ pub(crate) fn measure(bench: &Bench) -> Outcome<Vec<Row>> {
     let before = served.process.memory()?.rss;
     let (mut calm, mut flooded, mut tried, mut refused) = (Vec::new(), Vec::new(), Vec::new(), 0.0);
     for _ in 0..bench.extent.rounds {
+        thread::sleep(SETTLED);
         calm.push(quiet(&mut caller, span)?);
         let mut flood = Flood::start(&served, span)?;
         flooded.push(p99(&mut caller, || flood.goes_on())?);
@@ -156,4 +157,6 @@ const LEAST: u32 = 5_000;
 /// Connections that are open at a time; a user may have 256.
 const KEPT: u32 = 200;
 const CALLS_BETWEEN_LOOKS: u32 = 32;
+/// After a flood, what is left of it in the socket's queue (4,096 connections at most) has been dealt with.
+const SETTLED: Duration = Duration::from_secs(1);
 const BEGIN: Duration = Duration::from_secs(10);

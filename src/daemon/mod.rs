@@ -10,7 +10,7 @@ pub mod reload;
 pub mod signals;
 pub mod supervisor;
 
-use std::{fmt, path::PathBuf, sync::Arc};
+use std::{fmt, path::PathBuf, pin::pin, sync::Arc};
 
 use tokio::{
     runtime::Handle,
@@ -124,12 +124,17 @@ impl Daemon {
         serving.spawn(server::serve(listener, Arc::clone(&shared), reflection, drain));
         phase.send_replace(Lifecycle::Ready);
         let mut reload = Reload::default();
+        let mut quiet_again = pin!(memory::after_a_crowd(&shared.usage));
         loop {
             tokio::select! {
                 _ = serving.join_next() => break,
                 Some(read) = reload.done() => {
                     let reloaded = reloader.reload(read, shared.clock.now());
                     reload.answer(&reloaded, &reloader);
+                }
+                () = &mut quiet_again => {
+                    memory::give_back();
+                    quiet_again.set(memory::after_a_crowd(&shared.usage));
                 }
                 Some(asker) = reloads.recv() => reload.ask(Some(asker), &reloader),
                 order = orders.recv() => match order {

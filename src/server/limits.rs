@@ -9,6 +9,8 @@ use std::{
     time::Duration,
 };
 
+use tokio::sync::Notify;
+
 /// Limits on callers.
 ///
 /// Root and the daemon's own user have some places beyond them, so that whoever has to look after the daemon gets in.
@@ -60,6 +62,9 @@ pub struct Usage {
     served: AtomicU32,
     told: AtomicU32,
     calls: AtomicU32,
+    /// There were very many connections or calls since it was told last that they are gone.
+    crowded: AtomicBool,
+    gone: Notify,
 }
 
 /// What one user id has in use.
@@ -85,7 +90,16 @@ impl Usage {
     #[must_use]
     pub fn new(limits: Limits, own_uid: u32) -> Arc<Self> {
         let none = || AtomicU32::new(0);
-        Arc::new(Self { limits, own_uid, users: Mutex::default(), served: none(), told: none(), calls: none() })
+        Arc::new(Self {
+            limits,
+            own_uid,
+            users: Mutex::default(),
+            served: none(),
+            told: none(),
+            calls: none(),
+            crowded: AtomicBool::new(false),
+            gone: Notify::new(),
+        })
     }
 
     /// Counts a connection of `uid`. Beyond a limit it may be told so, not served ([`Seat::settle`]).
@@ -115,6 +129,25 @@ impl Usage {
         self.calls.load(Ordering::Relaxed)
     }
 
+    /// Ends when there were very many connections or calls, and most of them are gone.
+    pub async fn crowd_gone(&self) {
+        self.gone.notified().await;
+    }
+
+    /// Notes that there was one more of something, of which there were so many before.
+    fn came(&self, before: u32, crowd: u32) {
+        if before == crowd {
+            self.crowded.store(true, Ordering::Relaxed);
+        }
+    }
+
+    /// Notes that there is one less of something, of which there were so many before.
+    fn went(&self, before: u32, crowd: u32) {
+        if before == crowd / 4 && self.crowded.swap(false, Ordering::Relaxed) {
+            self.gone.notify_one();
+        }
+    }
+
     /// How long a connection may be without a call.
     #[must_use]
     pub fn idle(&self) -> Duration {
@@ -137,6 +170,7 @@ impl Seat {
             self.user.served.fetch_sub(1, Ordering::Relaxed);
             return Err(Full::Connections);
         }
+        self.usage.came(self.usage.served.load(Ordering::Relaxed), CROWD_OF_CONNECTIONS);
         self.served.store(true, Ordering::Relaxed);
         self.usage.told.fetch_sub(1, Ordering::Relaxed);
         self.user.told.fetch_sub(1, Ordering::Relaxed);
@@ -155,7 +189,7 @@ impl Seat {
     /// [`Full::Calls`].
     pub(super) fn begin_call(&self) -> Result<(), Full> {
         take(&self.user.calls, self.raised(self.usage.limits.calls_per_uid)).map_err(|()| Full::Calls)?;
-        add(&self.usage.calls);
+        self.usage.came(add(&self.usage.calls), CROWD_OF_CALLS);
         Ok(())
     }
 
@@ -168,7 +202,7 @@ impl Seat {
     /// The call is over.
     pub(super) fn end_call(&self) {
         self.user.calls.fetch_sub(1, Ordering::Relaxed);
-        self.usage.calls.fetch_sub(1, Ordering::Relaxed);
+        self.usage.went(self.usage.calls.fetch_sub(1, Ordering::Relaxed), CROWD_OF_CALLS);
     }
 
     /// The limit for this user: those who look after the daemon have some places of their own.
@@ -185,7 +219,10 @@ impl Drop for Seat {
         } else {
             (&self.usage.told, &self.user.told)
         };
-        all.fetch_sub(1, Ordering::Relaxed);
+        let before = all.fetch_sub(1, Ordering::Relaxed);
+        if self.is_served() {
+            self.usage.went(before, CROWD_OF_CONNECTIONS);
+        }
         let mut users = self.usage.users.lock().unwrap_or_else(PoisonError::into_inner);
         own.fetch_sub(1, Ordering::Relaxed);
         // A seat is taken under the same lock, so nobody comes between.
@@ -216,11 +253,16 @@ const RESERVE: u32 = 16;
 const TOLD: u32 = 256;
 /// The same for one user id.
 const TOLD_PER_UID: u32 = 64;
+/// So many leave behind memory that is worth giving back when they go. Far more calls than connections, which cost more.
+const CROWD_OF_CALLS: u32 = 1_024;
+const CROWD_OF_CONNECTIONS: u32 = 256;
 /// For token requests, secret and configuration files, and whatever a library opens.
 const OWN_DESCRIPTORS: u64 = 256;
 
 #[cfg(test)]
 mod tests {
+    use futures_util::FutureExt as _;
+
     use super::*;
 
     fn usage() -> Arc<Usage> {
@@ -287,6 +329,29 @@ mod tests {
         one.end_call();
         one.end_call();
         assert_eq!((two.begin_call(), usage.calls()), (Ok(()), 2));
+    }
+
+    #[test]
+    fn it_is_told_once_when_a_crowd_is_gone() {
+        let limits = Limits { connections_per_uid: 1_000, calls_per_uid: 10_000, ..Limits::default() };
+        let usage = Usage::new(limits, 990);
+        let told = || usage.crowd_gone().now_or_never().is_some();
+        let come_and_go = |many: u32| drop((0..many).map(|_| usage.seat(1).unwrap()).collect::<Vec<_>>());
+        come_and_go(200);
+        assert!(!told(), "there was no crowd");
+        for _ in 0..2 {
+            come_and_go(300);
+            assert!(told());
+            assert!(!told());
+        }
+        let seat = usage.seat(1).unwrap();
+        for _ in 0..1_100 {
+            seat.begin_call().unwrap();
+        }
+        (0..500).for_each(|_| seat.end_call());
+        assert!(!told(), "most are there still");
+        (0..500).for_each(|_| seat.end_call());
+        assert!(told());
     }
 
     #[test]

@@ -22,6 +22,7 @@ pub mod session;
 pub mod stream;
 mod token_message;
 mod tokens;
+mod turn;
 mod watch;
 
 use std::{io, sync::Arc, time::Duration};
@@ -45,6 +46,7 @@ use crate::{
 };
 use limits::Seat;
 use presence::Presence;
+use turn::next_turn;
 
 /// Serves connections until the phase is [`Lifecycle::Draining`], then lets them finish for at most `drain`.
 ///
@@ -67,7 +69,10 @@ pub async fn serve(mut listener: Listener, shared: Arc<Shared>, reflection: Refl
             () = drained(&mut phase) => break,
             Some(_) = connections.join_next() => {}
             accepted = listener.accept() => match accepted {
-                Ok(stream) => serve(&mut connections, stream),
+                Ok(stream) => {
+                    serve(&mut connections, stream);
+                    next_turn().await;
+                }
                 Err(error) => not_accepted(&error).await,
             },
             () = to_look_again(&presence, look_again) => {
