@@ -136,7 +136,15 @@ async fn calls_of_all_connections_of_a_user_count_together() {
     let mut waiting = JoinSet::new();
     for channel in [&one, &one, &two] {
         let channel = channel.clone();
-        waiting.spawn(async move { token(&channel).await });
+        waiting.spawn(async move {
+            loop {
+                match token(&channel).await {
+                    // The question below may have had the last place.
+                    Err(status) if status.code() == Code::ResourceExhausted => {}
+                    outcome => return outcome,
+                }
+            }
+        });
     }
     // Administrators are bound by the limits as well, so the refusal is what tells that all three have arrived.
     let refused = within(async {
