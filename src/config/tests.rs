@@ -1,12 +1,24 @@
 //! What single keys accept and refuse, and what they come to mean.
 
-use std::{fs, path::PathBuf, sync::Arc, time::Duration};
+use std::{
+    fs,
+    path::{Path, PathBuf},
+    sync::Arc,
+    time::Duration,
+};
 
 use super::{ClientSettings, Environment, Sources, load};
 use crate::{
     access::{Caller, Conditions, Fact, Id, Policy, Rule},
-    oauth::{BasicEncoding, ClientAuth, LifetimeUnit, ProxyChoice},
-    secret::SecretSource,
+    oauth::{
+        BasicEncoding, ClientAuth, Grant, Identity, LifetimeUnit, Place, ProxyChoice,
+        assertion::{Audience, Terms},
+        client_auth::SecretMethod,
+        discovery::Issuer,
+        grant::{BearerAssertion, SubjectToken},
+        jws::Algorithm,
+    },
+    secret::{Credential, SecretCommand, SecretFile, SecretSource},
     token::{HeaderValueRule, RefreshPolicy},
 };
 
@@ -69,7 +81,7 @@ fn token_url() {
         "http://[::1]:81/token",
     ] {
         let settings = load(&format!("token_url = \"{url}\"")).unwrap_or_else(|problems| panic!("{url}: {problems}"));
-        assert_eq!(settings.endpoint.token_url.as_str(), url);
+        assert_eq!(settings.endpoint.place.url().as_str(), url);
     }
     for url in [
         "http://localhost.example/",
@@ -130,9 +142,20 @@ fn authorities_are_needed_unless_nothing_is_encrypted() {
 #[test]
 fn client_secret() {
     let load = |value: &str| client(&format!("token_url = \"https://x.example/\"\nclient_secret = {value}"));
-    let secret = |value: &str| load(value).unwrap().endpoint.client_secret.clone();
-    assert_eq!(secret(r#"{ file = "/a b" }"#), SecretSource::File(PathBuf::from("/a b").into()));
-    assert_eq!(secret(r#"{ env = "_A1" }"#), SecretSource::Env("_A1".into()));
+    let secrets = |value: &str| match &load(value).unwrap().endpoint.auth {
+        ClientAuth::Secret { method: SecretMethod::Post, sources } => sources.to_vec(),
+        other => panic!("{other:?}"),
+    };
+    let (file, env) = (SecretSource::File(PathBuf::from("/a b").into()), SecretSource::Env("_A1".into()));
+    assert_eq!(secrets(r#"{ file = "/a b" }"#), std::slice::from_ref(&file));
+    assert_eq!(secrets(r#"{ env = "_A1" }"#), std::slice::from_ref(&env));
+    assert_eq!(secrets(r#"[{ env = "_A1" }, { file = "/a b" }]"#), [env, file]);
+    assert_eq!(secrets(r#"{ credential = "a" }"#), [SecretSource::Credential(Credential::named("a"))]);
+    let command =
+        |limit| SecretCommand::new("/bin/pass", ["show".into(), "".into()].into(), Duration::from_secs(limit));
+    assert_eq!(secrets(r#"{ command = ["/bin/pass", "show", ""] }"#), [SecretSource::Command(command(5))]);
+    let timed = secrets(r#"{ command = ["/bin/pass", "show", ""], timeout = "1s" }"#);
+    assert_eq!(timed, [SecretSource::Command(command(1))]);
     for value in [
         r#""abc""#,
         "123",
@@ -143,8 +166,13 @@ fn client_secret() {
         r#"{ file = "/a", env = "A" }"#,
         r#"{ env = "1A" }"#,
         r#"{ env = "A=B" }"#,
-        r#"{ credential = "a" }"#,
+        r#"{ credential = "../a" }"#,
         r#"{ command = ["a"] }"#,
+        r#"{ command = "/bin/pass show" }"#,
+        "{ command = [] }",
+        r#"{ env = "A", timeout = "1s" }"#,
+        r#"[{ env = "A" }, { env = "B" }, { env = "C" }]"#,
+        r#"[{ env = "A" }, "b"]"#,
         r#"{ path = "/a" }"#,
     ] {
         let problems = load(value).expect_err(value);
@@ -154,13 +182,144 @@ fn client_secret() {
 
 #[test]
 fn authentication() {
-    let auth = |lines: &str| good(lines).endpoint.auth;
-    let basic = |encoding| ClientAuth::SecretBasic { encoding };
-    assert_eq!(auth(""), ClientAuth::SecretPost);
-    assert_eq!(auth("auth_method = \"client_secret_post\""), ClientAuth::SecretPost);
-    assert_eq!(auth("auth_method = \"client_secret_basic\""), basic(BasicEncoding::Rfc6749));
-    assert_eq!(auth("auth_method = \"client_secret_basic\"\nbasic_encoding = \"raw\""), basic(BasicEncoding::Raw));
-    refuses("auth_method", &["\"private_key_jwt\"", "\"none\"", "\"basic\"", "1", "[]"]);
+    let method = |lines: &str| match good(lines).endpoint.auth.clone() {
+        ClientAuth::Secret { method, .. } => method,
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(method(""), SecretMethod::Post);
+    assert_eq!(method("auth_method = \"client_secret_post\""), SecretMethod::Post);
+    let basic = "auth_method = \"client_secret_basic\"";
+    assert_eq!(method(basic), SecretMethod::Basic(BasicEncoding::Rfc6749));
+    assert_eq!(method(&format!("{basic}\nbasic_encoding = \"raw\"")), SecretMethod::Basic(BasicEncoding::Raw));
+    refuses("auth_method", &["\"private_key\"", "\"basic\"", "1", "[]"]);
+}
+
+/// A client without a secret.
+fn other(lines: &str) -> Result<Arc<ClientSettings>, String> {
+    only(&format!("token_url = \"https://x.example/t\"\nclient_id = \"me\"\n{lines}"))
+}
+
+fn key(path: &str) -> SecretSource {
+    SecretSource::File(SecretFile::at(Path::new(path)))
+}
+
+fn assertion(path: &str) -> SecretSource {
+    SecretSource::File(SecretFile::readable_by_all(Path::new(path)))
+}
+
+#[test]
+fn signed_assertions() {
+    let signed = "auth_method = \"private_key_jwt\"\nprivate_key = { file = \"/k\" }";
+    let terms = |lines: &str| match other(&format!("{signed}\n{lines}")).unwrap().endpoint.auth.clone() {
+        ClientAuth::PrivateKeyJwt { key: found, terms } if found == key("/k") => *terms,
+        other => panic!("{other:?}"),
+    };
+    let usual = Terms {
+        key_id: None,
+        algorithm: None,
+        audience: Audience::Issuer("https://x.example/".into()),
+        typ: "client-authentication+jwt".into(),
+    };
+    assert_eq!(terms("issuer = \"https://x.example/\""), usual);
+    let old = "assertion_audience = \"token_endpoint\"\nassertion_typ = \"JWT\"\nkey_id = \"k1\"\n\
+               signing_algorithm = \"PS256\"";
+    let expected = Terms {
+        key_id: Some("k1".into()),
+        algorithm: Some(Algorithm::Ps256),
+        audience: Audience::TokenEndpoint,
+        typ: "JWT".into(),
+    };
+    assert_eq!(terms(old), expected);
+    let problem = |lines: &str| other(lines).unwrap_err();
+    assert!(problem(signed).starts_with("issuer: is missing, and assertions are made for it"));
+    let issuer = "issuer = \"https://x.example\"";
+    assert!(problem(&format!("auth_method = \"private_key_jwt\"\n{issuer}")).starts_with("private_key: is missing"));
+    assert!(problem(&format!("{signed}\n{issuer}\nsigning_algorithm = \"HS256\"")).starts_with("signing_algorithm"));
+    assert!(
+        problem(&format!("{signed}\n{issuer}\nclient_secret = {{ env = \"A\" }}"))
+            .starts_with("client_secret: is not used by this auth_method")
+    );
+}
+
+#[test]
+fn other_proofs() {
+    let auth = |lines: &str| other(lines).unwrap().endpoint.auth.clone();
+    let file = "auth_method = \"client_assertion_file\"\nclient_assertion_file = \"/run/token\"";
+    let expected = |kind: &str| ClientAuth::AssertionFile { file: assertion("/run/token"), kind: kind.into() };
+    assert_eq!(auth(file), expected("urn:ietf:params:oauth:client-assertion-type:jwt-bearer"));
+    assert_eq!(auth(&format!("{file}\nclient_assertion_type = \"urn:x\"")), expected("urn:x"));
+    assert_eq!(auth("auth_method = \"none\""), ClientAuth::Id);
+    let tls = "auth_method = \"tls_client_auth\"\ntls = { certificate_file = \"/c\", key_file = \"/k\" }";
+    let settings = other(tls).unwrap();
+    assert_eq!(settings.endpoint.auth, ClientAuth::Id);
+    assert_eq!(*settings.endpoint.identity.clone().unwrap(), Identity { certificate: assertion("/c"), key: key("/k") });
+    for (lines, problem) in [
+        ("auth_method = \"self_signed_tls_client_auth\"", "tls.certificate_file: is missing"),
+        ("auth_method = \"none\"\ntls = { key_file = \"/k\" }", "tls.certificate_file: is missing"),
+        ("auth_method = \"client_assertion_file\"", "client_assertion_file: is missing"),
+        ("auth_method = \"none\"\nclient_assertion_file = \"/a\"", "client_assertion_file: is not used"),
+    ] {
+        let problems = other(lines).unwrap_err();
+        assert!(problems.starts_with(problem) && problems.lines().count() == 1, "{problems}");
+    }
+}
+
+#[test]
+fn grants() {
+    let endpoint = |lines: &str| Arc::clone(&other(lines).unwrap().endpoint);
+    assert_eq!(good("").endpoint.grant, Grant::ClientCredentials);
+    let bearer = endpoint(
+        "grant = \"jwt_bearer\"\nprivate_key = { file = \"/k\" }\nassertion_audience = \"token_endpoint\"\n\
+         subject = \"her\"\nassertion_claims = { scope = \"a b\" }",
+    );
+    assert_eq!(bearer.auth, ClientAuth::Nothing, "the assertion says who asks");
+    let terms = Terms { key_id: None, algorithm: None, audience: Audience::TokenEndpoint, typ: "JWT".into() };
+    let signed = BearerAssertion::Signed {
+        key: key("/k"),
+        terms,
+        subject: Some("her".into()),
+        claims: [("scope".into(), "a b".into())].into(),
+    };
+    assert_eq!(bearer.grant, Grant::JwtBearer(Box::new(signed)));
+    let from_file = endpoint("grant = \"jwt_bearer\"\nassertion_file = \"/a\"");
+    assert_eq!(from_file.grant, Grant::JwtBearer(Box::new(BearerAssertion::File(assertion("/a")))));
+    let exchange = endpoint("grant = \"token_exchange\"\nsubject_token_file = \"/t\"\nclient_secret = { env = \"A\" }");
+    let subject = SubjectToken { file: assertion("/t"), kind: "urn:ietf:params:oauth:token-type:jwt".into() };
+    assert_eq!(exchange.grant, Grant::TokenExchange(Box::new(subject)));
+    for (lines, problem) in [
+        ("auth_method = \"none\"\nsubject = \"x\"", "subject: says something of another grant"),
+        ("auth_method = \"none\"\ngrant = \"token_exchange\"", "subject_token_file: is missing"),
+        ("auth_method = \"none\"\ngrant = \"password\"", "grant: is none of"),
+        (
+            "grant = \"jwt_bearer\"\nprivate_key = { file = \"/k\" }\nassertion_audience = \"a\"\n\
+             assertion_claims = { iss = \"x\" }",
+            "assertion_claims.iss: is a claim that bearerd sets itself",
+        ),
+    ] {
+        let problems = other(lines).unwrap_err();
+        assert!(problems.starts_with(problem) && problems.lines().count() == 1, "{problems}");
+    }
+}
+
+#[test]
+fn an_issuer_is_asked_where_its_endpoint_is_unless_that_is_known() {
+    let place = |lines: &str| {
+        only(&format!("client_id = \"me\"\nclient_secret = {{ env = \"A\" }}\n{lines}"))
+            .map(|client| client.endpoint.place.clone())
+    };
+    let issuer = Issuer { text: "https://x.example/a".into(), url: "https://x.example/a".parse().unwrap() };
+    assert_eq!(place("issuer = \"https://x.example/a\""), Ok(Place::Discovered(issuer)));
+    let known = Place::TokenUrl("https://t.example/".parse().unwrap());
+    assert_eq!(place("issuer = \"https://x.example/a\"\ntoken_url = \"https://t.example/\""), Ok(known));
+    for (lines, problem) in [
+        ("", "token_url: is missing"),
+        ("issuer = \"http://x.example\"", "issuer: sends the secret unencrypted"),
+        ("issuer = \"https://x.example/?a\"", "issuer: has a query"),
+        ("issuer = \"x.example\"", "issuer: is not an https:// URL"),
+    ] {
+        let problems = place(lines).unwrap_err();
+        assert!(problems.starts_with(problem) && problems.lines().count() == 1, "{problems}");
+    }
 }
 
 #[test]

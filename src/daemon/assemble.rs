@@ -55,7 +55,7 @@ impl Assembler {
             name: name.clone(),
             policy: Arc::clone(&settings.refresh),
             source,
-            gate: self.gate(&settings.endpoint.token_url),
+            gate: self.gate(settings.endpoint.place.url()),
             clock: Arc::clone(&self.clock),
             pulse: self.pulse.clone(),
             seed: seed(),
@@ -63,9 +63,9 @@ impl Assembler {
     }
 
     /// One gate for each issuer host and port.
-    fn gate(&self, token_url: &Url) -> Arc<Semaphore> {
-        let host = token_url.host_str().unwrap_or_default();
-        let port = token_url.port_or_known_default().unwrap_or_default();
+    fn gate(&self, url: &Url) -> Arc<Semaphore> {
+        let host = url.host_str().unwrap_or_default();
+        let port = url.port_or_known_default().unwrap_or_default();
         let mut gates = self.gates.lock().unwrap_or_else(PoisonError::into_inner);
         let gate = gates.entry(format!("{host}:{port}").into()).or_insert_with(|| Arc::new(Semaphore::new(PER_ISSUER)));
         Arc::clone(gate)

@@ -1,32 +1,66 @@
-//! How the client proves who it is (RFC 6749 section 2.3).
+//! How the client proves who it is (RFC 6749 section 2.3, RFC 7523 section 2.2, RFC 8705 section 2).
 //!
-//! A further method is a further arm here; what it needs to know comes in with [`Credentials`], what it adds to
-//! the request goes out through [`TokenRequest`].
+//! A further method is a further arm here. What it rests on is read for each attempt ([`Proof`]); what it adds to the
+//! request goes out through [`TokenRequest`].
 
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::HeaderValue;
 use zeroize::Zeroizing;
 
-use super::{form, request::TokenRequest};
-use crate::sensitive::Sensitive;
+use super::{
+    assertion::{Facts, JWT_BEARER, Terms},
+    form,
+    jws::{KeyError, SigningKey},
+    request::TokenRequest,
+};
+use crate::{secret::SecretSource, sensitive::Sensitive};
 
 /// How the client authenticates to the token endpoint.
-#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+#[derive(Clone, Debug, PartialEq, Eq)]
 pub enum ClientAuth {
-    /// `client_secret_basic`: id and secret in an `Authorization: Basic` header.
-    SecretBasic {
-        /// What is done to id and secret before they are joined.
-        encoding: BasicEncoding,
+    /// An assertion that somebody else makes and keeps fresh in a file: Kubernetes, SPIFFE.
+    AssertionFile {
+        /// The file.
+        file: SecretSource,
+        /// The `client_assertion_type`.
+        kind: Box<str>,
     },
+    /// `none`, and RFC 8705 with a certificate of the connection: the request names the client, no more.
+    Id,
+    /// Not even that: the grant's assertion says who asks.
+    Nothing,
+    /// `private_key_jwt`.
+    PrivateKeyJwt {
+        /// The private key.
+        key: SecretSource,
+        /// How assertions are made.
+        terms: Box<Terms>,
+    },
+    /// A client secret, or two of them while one takes the place of the other.
+    Secret {
+        /// How it is sent.
+        method: SecretMethod,
+        /// Where it is; tried in this order.
+        sources: Box<[SecretSource]>,
+    },
+}
+
+/// How a client secret is used.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum SecretMethod {
+    /// `client_secret_basic`: id and secret in an `Authorization: Basic` header.
+    Basic(BasicEncoding),
+    /// `client_secret_jwt`: an assertion with a code made of the secret.
+    Jwt(Box<Terms>),
     /// `client_secret_post`: id and secret as form fields.
-    SecretPost,
+    Post,
 }
 
 /// What is done to id and secret before they are joined with a colon and base64-encoded.
 ///
 /// It matters only if one of them has a character other than `A-Z a-z 0-9 * - . _`. RFC 6749 wants the encoding,
-/// many issuers do not undo it; with such a secret [`ClientAuth::SecretPost`] is the safer choice.
+/// many issuers do not undo it; with such a secret [`SecretMethod::Post`] is the safer choice.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]
 pub enum BasicEncoding {
     /// Nothing, as RFC 7617 has it. The id must not contain a colon.
@@ -35,33 +69,62 @@ pub enum BasicEncoding {
     Rfc6749,
 }
 
-/// Who the client is.
-#[derive(Clone, Copy, Debug)]
-pub struct Credentials<'a> {
-    /// The OAuth `client_id`.
-    pub id: &'a str,
-    /// The client secret, read for this attempt.
-    pub secret: &'a Sensitive,
+/// What the proof of one attempt rests on, as it was read for that.
+#[derive(Debug)]
+pub enum Proof {
+    /// An assertion that somebody else made.
+    Assertion(Sensitive),
+    /// A private key.
+    Key(Box<SigningKey>),
+    /// Nothing that is read.
+    Nothing,
+    /// A client secret.
+    Secret(Sensitive),
 }
 
 impl ClientAuth {
     /// Adds the proof to a request: form fields, or an `Authorization` header marked as sensitive.
-    pub fn apply(self, credentials: &Credentials<'_>, request: &mut TokenRequest) {
-        match self {
-            Self::SecretBasic { encoding } => {
-                request.authorization = basic_header(&basic_credentials(encoding, credentials));
+    ///
+    /// # Errors
+    /// The key cannot sign.
+    pub fn apply(
+        &self,
+        client_id: &str,
+        proof: &Proof,
+        facts: &Facts<'_>,
+        request: &mut TokenRequest,
+    ) -> Result<(), KeyError> {
+        let signed = |terms: &Terms, key: &SigningKey| terms.sign(key, (client_id, client_id), &[], facts);
+        match (self, proof) {
+            (Self::Secret { method, .. }, Proof::Secret(secret)) => match method {
+                SecretMethod::Basic(encoding) => {
+                    request.authorization = basic_header(&basic_credentials(*encoding, client_id, secret));
+                }
+                SecretMethod::Jwt(terms) => {
+                    let assertion = signed(terms, &SigningKey::of_secret(secret))?;
+                    request.assert(Some(client_id), JWT_BEARER, &assertion);
+                }
+                SecretMethod::Post => {
+                    request.form.append("client_id", client_id);
+                    request.form.append("client_secret", secret.expose());
+                }
+            },
+            (Self::PrivateKeyJwt { terms, .. }, Proof::Key(key)) => {
+                request.assert(Some(client_id), JWT_BEARER, &signed(terms, key)?);
             }
-            Self::SecretPost => {
-                request.form.append("client_id", credentials.id);
-                request.form.append("client_secret", credentials.secret.expose());
+            // Who the client is may be another name than the assertion's subject, so it is said.
+            (Self::AssertionFile { kind, .. }, Proof::Assertion(assertion)) => {
+                request.assert(Some(client_id), kind, assertion);
             }
+            (Self::Nothing, _) => {}
+            _ => request.form.append("client_id", client_id),
         }
+        Ok(())
     }
 }
 
 /// `base64(id:secret)`, the part of the header value after `Basic `.
-pub(super) fn basic_credentials(encoding: BasicEncoding, credentials: &Credentials<'_>) -> Zeroizing<String> {
-    let Credentials { id, secret } = *credentials;
+pub(super) fn basic_credentials(encoding: BasicEncoding, id: &str, secret: &Sensitive) -> Zeroizing<String> {
     let plain = match encoding {
         BasicEncoding::Raw => joined(id, secret.expose()),
         BasicEncoding::Rfc6749 => joined(&form::encode(id), &form::encode(secret.expose())),
@@ -91,16 +154,20 @@ fn basic_header(credentials: &str) -> Option<HeaderValue> {
 
 #[cfg(test)]
 mod tests {
+    use std::time::SystemTime;
+
     use super::*;
 
-    fn applied(auth: ClientAuth, id: &str, secret: &str) -> TokenRequest {
+    fn applied(method: SecretMethod, id: &str, secret: &str) -> TokenRequest {
         let mut request = TokenRequest::default();
-        auth.apply(&Credentials { id, secret: &Sensitive::new(secret) }, &mut request);
+        let auth = ClientAuth::Secret { method, sources: Box::default() };
+        let facts = Facts { token_url: "https://issuer.example/token", now: SystemTime::UNIX_EPOCH };
+        auth.apply(id, &Proof::Secret(Sensitive::new(secret)), &facts, &mut request).unwrap();
         request
     }
 
     fn basic(encoding: BasicEncoding, id: &str, secret: &str) -> String {
-        let request = applied(ClientAuth::SecretBasic { encoding }, id, secret);
+        let request = applied(SecretMethod::Basic(encoding), id, secret);
         assert_eq!(request.form.as_str(), "", "one method per request (RFC 6749 section 2.3)");
         let header = request.authorization.unwrap();
         assert!(header.is_sensitive());
@@ -110,7 +177,7 @@ mod tests {
 
     #[test]
     fn post_sends_both_as_form_fields() {
-        let request = applied(ClientAuth::SecretPost, "me&you", "s=c+r e%t");
+        let request = applied(SecretMethod::Post, "me&you", "s=c+r e%t");
         assert_eq!(request.form.as_str(), "client_id=me%26you&client_secret=s%3Dc%2Br+e%25t");
         assert_eq!(request.authorization, None);
     }

@@ -3,17 +3,22 @@
 use std::{
     sync::{
         Arc,
-        atomic::{AtomicU64, Ordering},
+        atomic::{AtomicI64, AtomicU64, Ordering},
     },
-    time::SystemTime,
+    time::{Duration, SystemTime},
 };
 
 use http::{HeaderMap, HeaderName, HeaderValue, Method, header};
-use reqwest::{Request, Response};
+use reqwest::{Client, Request, Response};
+use url::Url;
 use zeroize::Zeroizing;
 
 use super::{
-    Settings,
+    Place, Settings,
+    assertion::{self, Facts},
+    client_auth::Proof,
+    credentials::{self, Credentials},
+    discovery::{Found, Issuer},
     redact::Redactor,
     request::TokenRequest,
     response::{self, Answer, Expectations},
@@ -22,8 +27,6 @@ use super::{
 };
 use crate::{
     clock::Clock,
-    secret::Read,
-    sensitive::Sensitive,
     token::{
         Failure, FailureKind, Issued, TokenSource,
         source::{Fetching, Looking},
@@ -32,13 +35,16 @@ use crate::{
 
 /// The token endpoint of one client.
 ///
-/// Holds nothing but references: what an attempt needs lives only as long as the attempt.
+/// Holds nothing but references and what was learnt of the issuer: what an attempt needs lives only as long as the
+/// attempt.
 pub struct Endpoint {
     settings: Arc<Settings>,
     http: HttpClient,
     clock: Arc<dyn Clock>,
-    /// The revision of the secret that was used last.
+    /// The revision of the credentials that were used last.
     used: AtomicU64,
+    /// By how many seconds the issuer's clock was ahead of the local one when it answered last.
+    skew: AtomicI64,
 }
 
 impl Endpoint {
@@ -46,7 +52,7 @@ impl Endpoint {
     /// [`Transports::client`](super::Transports::client) for `settings.transport`.
     #[must_use]
     pub fn new(settings: Arc<Settings>, http: HttpClient, clock: Arc<dyn Clock>) -> Self {
-        Self { settings, http, clock, used: AtomicU64::new(0) }
+        Self { settings, http, clock, used: AtomicU64::new(0), skew: AtomicI64::new(0) }
     }
 
     async fn attempt(&self) -> Result<Issued, Failure> {
@@ -57,46 +63,145 @@ impl Endpoint {
     }
 
     async fn exchange(&self, stage: &mut Stage) -> Result<Issued, Failure> {
-        let secret = self.settings.client_secret.read().await;
-        let (secret, revision) = match secret {
-            Ok(Read { secret, revision }) => (secret, revision),
-            Err(error) => {
-                self.used.store(error.revision(), Ordering::Relaxed);
-                return Err(Failure::new(FailureKind::Misconfigured, error.to_string()));
-            }
-        };
+        let (revision, read) = Credentials::read(&self.settings, self.clock.now().wall).await;
         self.used.store(revision, Ordering::Relaxed);
+        let credentials = read.map_err(|problem| misconfigured(&problem))?;
         *stage = Stage::Asking;
-        let sent = self.clock.now().wall;
-        let http = self.http.current();
-        let response = http.execute(self.request(&secret)).await.map_err(|error| self.unreachable(error))?;
-        let reply = self.receive(response).await?;
-        let mut issued = self.judge(&reply, sent, &secret)?;
-        issued.secret_in_use = 1;
-        Ok(issued)
+        let client = match &credentials.identity {
+            Some(pem) => Arc::new(self.http.with_identity(pem).map_err(|problem| misconfigured(&problem))?),
+            None => self.http.current(),
+        };
+        let found = self.find(&client).await?;
+        let outcome = self.try_each(&client, &found, &credentials).await;
+        if let (Place::Discovered(issuer), Err(failure)) = (&self.settings.place, &outcome)
+            && !matches!(failure.kind, FailureKind::Busy)
+            && !failure.invalid_client
+        {
+            // It may have moved.
+            self.http.lose(&issuer.text);
+        }
+        outcome
     }
 
-    /// The request of RFC 6749 section 4.4.2. Made by hand, as the builder would turn user information in the
-    /// URL into a second `Authorization` header.
-    fn request(&self, secret: &Sensitive) -> Request {
-        let TokenRequest { form, authorization } = TokenRequest::build(&self.settings, secret);
-        let mut request = Request::new(Method::POST, self.settings.token_url.clone());
-        let headers = request.headers_mut();
-        headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-        headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
-        headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
-        if let Some(value) = authorization {
-            headers.insert(header::AUTHORIZATION, value);
+    /// Asks with each of the credentials until one is accepted.
+    async fn try_each(&self, client: &Client, found: &Found, credentials: &Credentials) -> Result<Issued, Failure> {
+        let mut refused = None;
+        for (number, proof) in &credentials.proofs {
+            match self.ask(client, found, proof, credentials).await {
+                Ok(mut issued) => {
+                    issued.secret_in_use = *number;
+                    issued.oddities.extend(credentials.unread.iter().cloned());
+                    return Ok(issued);
+                }
+                Err(failure) if failure.invalid_client => refused = Some(failure),
+                // Nothing is known of the others, which may be good: the whole attempt counts as this failure.
+                Err(failure) => return Err(failure),
+            }
         }
-        *request.body_mut() = Some(form.into_bytes().into());
-        request
+        let mut failure = refused.unwrap_or_else(|| misconfigured(&"there is nothing to authenticate with"));
+        let tried = credentials.proofs.len();
+        if tried > 1 {
+            failure.text = format!("{}; none of {tried} secrets is accepted", failure.text).into();
+        }
+        if let Some(methods) = found.methods_in_words() {
+            failure.text = format!("{}; the issuer says that it takes {methods}", failure.text).into();
+        }
+        Err(failure)
+    }
+
+    async fn ask(
+        &self,
+        client: &Client,
+        found: &Found,
+        proof: &Proof,
+        credentials: &Credentials,
+    ) -> Result<Issued, Failure> {
+        let url = match (&credentials.identity, &found.alias) {
+            (Some(_), Some(alias)) => alias,
+            _ => &found.token_url,
+        };
+        let sent = self.clock.now().wall;
+        // The canonical endpoint, also when it is reached under another name.
+        let facts = Facts { token_url: found.token_url.as_str(), now: self.issuers_time(sent) };
+        let request = TokenRequest::build(&self.settings, proof, &credentials.grant, &facts)
+            .map_err(|problem| misconfigured(&format!("the key {problem}")))?;
+        let response =
+            client.execute(http_request(url, request)).await.map_err(|error| self.unreachable(error, url))?;
+        let reply = self.receive(response, url).await?;
+        self.learn_time(&reply);
+        let redactor = Redactor::new(&self.settings.client_id, &credentials.secrets().collect::<Vec<_>>());
+        let answer = Answer {
+            status: reply.status,
+            content_type: reply.header(&header::CONTENT_TYPE),
+            content_encoding: reply.header(&header::CONTENT_ENCODING),
+            date: reply.header(&header::DATE),
+            retry_after: reply.header(&header::RETRY_AFTER),
+            location: reply.header(&header::LOCATION),
+            body: &reply.body,
+            sent,
+            received: self.clock.now().wall,
+        };
+        response::parse(&answer, &Expectations::new(&self.settings, url, &redactor))
+    }
+
+    /// Where to ask: as configured, as known from before, or as the issuer tells.
+    async fn find(&self, client: &Client) -> Result<Arc<Found>, Failure> {
+        let issuer = match &self.settings.place {
+            Place::TokenUrl(url) => return Ok(Arc::new(Found::at(url.clone()))),
+            Place::Discovered(issuer) => issuer,
+        };
+        let now = self.clock.now().boot;
+        let known = self.http.found(&issuer.text);
+        if let Some((found, at)) = &known
+            && now.since(*at) < BELIEVED
+        {
+            return Ok(Arc::clone(found));
+        }
+        match (self.discover(client, issuer).await, known) {
+            (Ok(found), _) => {
+                let found = Arc::new(found);
+                self.http.remember(&issuer.text, Arc::clone(&found), now);
+                Ok(found)
+            }
+            // What was true a day ago is better than no token.
+            (Err(_), Some((found, _))) => Ok(found),
+            (Err(failure), None) => Err(failure),
+        }
+    }
+
+    /// Asks the issuer where its endpoints are.
+    async fn discover(&self, client: &Client, issuer: &Issuer) -> Result<Found, Failure> {
+        let mut failed = None;
+        for url in issuer.metadata_urls() {
+            let mut request = Request::new(Method::GET, url.clone());
+            request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+            let response = client.execute(request).await.map_err(|error| self.unreachable(error, &url))?;
+            let reply = self.receive(response, &url).await?;
+            let problem = match reply.status {
+                200 => match issuer.understand(&reply.body) {
+                    Ok(found) => return Ok(found),
+                    Err(problem) => problem,
+                },
+                status @ (429 | 500..) => {
+                    let text = format!("discovery at {}{}: HTTP {status}", unreachable::host(&url), url.path());
+                    return Err(Failure::new(FailureKind::Busy, text).throttled(status == 429));
+                }
+                status => format!("is not there (HTTP {status}); check issuer, or set token_url"),
+            };
+            let text = format!("the issuer's description at {}{} {problem}", unreachable::host(&url), url.path());
+            // An answer that is wrong says more than the absence of another.
+            if reply.status == 200 || failed.is_none() {
+                failed = Some(Failure::new(FailureKind::Malformed, text));
+            }
+        }
+        Err(failed.unwrap_or_else(|| misconfigured(&"the issuer has no place for its description")))
     }
 
     /// Takes in the answer, at most 1 MiB of it.
-    async fn receive(&self, mut response: Response) -> Result<Reply, Failure> {
+    async fn receive(&self, mut response: Response, url: &Url) -> Result<Reply, Failure> {
         let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
         let mut body = Zeroizing::new(Vec::with_capacity(FIRST_ROOM));
-        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(error))? {
+        while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(error, url))? {
             if body.len().saturating_add(chunk.len()) > MOST_BODY {
                 if (200..300).contains(&status) {
                     return Err(Failure::new(FailureKind::Malformed, format!("HTTP {status} with a body over 1 MiB")));
@@ -109,24 +214,25 @@ impl Endpoint {
         Ok(Reply { status, headers, body })
     }
 
-    fn judge(&self, reply: &Reply, sent: SystemTime, secret: &Sensitive) -> Result<Issued, Failure> {
-        let redactor = Redactor::new(&self.settings.client_id, &[secret]);
-        let answer = Answer {
-            status: reply.status,
-            content_type: reply.header(&header::CONTENT_TYPE),
-            content_encoding: reply.header(&header::CONTENT_ENCODING),
-            date: reply.header(&header::DATE),
-            retry_after: reply.header(&header::RETRY_AFTER),
-            location: reply.header(&header::LOCATION),
-            body: &reply.body,
-            sent,
-            received: self.clock.now().wall,
-        };
-        response::parse(&answer, &Expectations::new(&self.settings, &redactor))
+    /// What time it is for the issuer, as far as its last answer told: its clock decides whether an assertion counts.
+    fn issuers_time(&self, local: SystemTime) -> SystemTime {
+        let skew = self.skew.load(Ordering::Relaxed);
+        let by = Duration::from_secs(skew.unsigned_abs());
+        let moved = if skew < 0 { local.checked_sub(by) } else { local.checked_add(by) };
+        moved.unwrap_or(local)
     }
 
-    fn unreachable(&self, error: reqwest::Error) -> Failure {
-        unreachable::explain(error, &self.settings)
+    fn learn_time(&self, reply: &Reply) {
+        let Some(date) = reply.header(&header::DATE).and_then(|text| httpdate::parse_http_date(text).ok()) else {
+            return;
+        };
+        let since_epoch = |time| i64::try_from(assertion::seconds(time)).unwrap_or(0);
+        let skew = since_epoch(date) - since_epoch(self.clock.now().wall);
+        self.skew.store(if skew.unsigned_abs() > AGREEING { skew } else { 0 }, Ordering::Relaxed);
+    }
+
+    fn unreachable(&self, error: reqwest::Error, url: &Url) -> Failure {
+        unreachable::explain(error, url, &self.settings)
     }
 
     fn too_slow(&self, stage: &Stage) -> Failure {
@@ -136,11 +242,29 @@ impl Endpoint {
                 Failure::new(FailureKind::Misconfigured, format!("the client secret could not be read within {limit}"))
             }
             Stage::Asking => {
-                let host = unreachable::host(&self.settings.token_url);
+                let host = unreachable::host(self.settings.place.url());
                 Failure::new(FailureKind::Unreachable, format!("no complete answer from {host} within {limit}"))
             }
         }
     }
+}
+
+/// Made by hand, as the builder would turn user information in the URL into a second `Authorization` header.
+fn http_request(url: &Url, TokenRequest { form, authorization }: TokenRequest) -> Request {
+    let mut request = Request::new(Method::POST, url.clone());
+    let headers = request.headers_mut();
+    headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
+    headers.insert(header::ACCEPT_ENCODING, HeaderValue::from_static("gzip"));
+    headers.insert(header::CONTENT_TYPE, HeaderValue::from_static("application/x-www-form-urlencoded"));
+    if let Some(value) = authorization {
+        headers.insert(header::AUTHORIZATION, value);
+    }
+    *request.body_mut() = Some(form.into_bytes().into());
+    request
+}
+
+fn misconfigured(problem: &dyn std::fmt::Display) -> Failure {
+    Failure::new(FailureKind::Misconfigured, problem.to_string())
 }
 
 impl TokenSource for Endpoint {
@@ -150,7 +274,7 @@ impl TokenSource for Endpoint {
 
     fn credentials_changed(&self) -> Looking<'_> {
         Box::pin(async {
-            let now = self.settings.client_secret.revision().await;
+            let now = credentials::revision(&self.settings).await;
             now.is_some_and(|now| now != self.used.load(Ordering::Relaxed))
         })
     }
@@ -190,3 +314,7 @@ fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
 const FIRST_ROOM: usize = 8 * 1024;
 /// Largest body that is taken in, in bytes.
 const MOST_BODY: usize = 1024 * 1024;
+/// Clocks that agree this well count as one, in seconds: a date has no fractions, and an answer travels.
+const AGREEING: u64 = 5;
+/// How long what an issuer says of its endpoints is believed.
+const BELIEVED: Duration = Duration::from_secs(24 * 3600);

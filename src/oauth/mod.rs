@@ -1,9 +1,14 @@
 //! The token endpoint client: one request, one answer (RFC 6749 section 4.4), tolerant of what real endpoints do.
 
+pub mod assertion;
 pub mod client_auth;
+mod credentials;
+pub mod discovery;
 mod echo;
 pub mod endpoint;
 pub mod form;
+pub mod grant;
+pub mod jws;
 pub mod redact;
 pub mod request;
 pub mod response;
@@ -12,6 +17,8 @@ pub mod transport;
 mod unreachable;
 
 pub use client_auth::{BasicEncoding, ClientAuth};
+pub use discovery::Place;
 pub use endpoint::Endpoint;
-pub use settings::{LifetimeUnit, Settings};
+pub use grant::Grant;
+pub use settings::{Identity, LifetimeUnit, Settings};
 pub use transport::{CaBundle, ProxyChoice, Transport, Transports};

@@ -12,12 +12,7 @@ use base64::{
 };
 use zeroize::Zeroizing;
 
-use super::{
-    BasicEncoding,
-    client_auth::{Credentials, basic_credentials},
-    echo::Echo,
-    form,
-};
+use super::{BasicEncoding, client_auth::basic_credentials, echo::Echo, form};
 use crate::sensitive::Sensitive;
 
 /// Knows what must not be shown. `Debug` shows nothing of it.
@@ -34,12 +29,11 @@ impl Redactor {
         let mut redactor = Self::default();
         for secret in secrets {
             redactor.echo.listen_for(secret.expose());
-            let credentials = Credentials { id: client_id, secret };
             for needle in plain_forms(secret.expose()) {
                 redactor.hide(needle);
             }
             for encoding in [BasicEncoding::Raw, BasicEncoding::Rfc6749] {
-                let basic = basic_credentials(encoding, &credentials);
+                let basic = basic_credentials(encoding, client_id, secret);
                 redactor.hide(Zeroizing::new(basic.trim_end_matches('=').to_owned()));
             }
         }

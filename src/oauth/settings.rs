@@ -2,22 +2,22 @@
 
 use std::{fmt, time::Duration};
 
-use url::Url;
-
-use super::{ClientAuth, Transport};
+use super::{ClientAuth, Grant, Place, Transport, grant::BearerAssertion};
 use crate::secret::SecretSource;
 
 /// Settings of one token endpoint client. Two that are equal make the same requests.
 #[derive(Clone, PartialEq, Eq)]
 pub struct Settings {
-    /// Token endpoint.
-    pub token_url: Url,
+    /// The token endpoint, or who tells where it is.
+    pub place: Place,
+    /// What a token is asked for with.
+    pub grant: Grant,
     /// The OAuth `client_id`.
     pub client_id: Box<str>,
-    /// Where the secret is read from, at each attempt.
-    pub client_secret: SecretSource,
-    /// How the client authenticates.
+    /// How the client authenticates, and where what it takes is read from at each attempt.
     pub auth: ClientAuth,
+    /// The certificate that the connection is made with (RFC 8705).
+    pub identity: Option<Box<Identity>>,
     /// `scope`, space separated; `None`: the parameter is not sent.
     pub scope: Option<Box<str>>,
     /// `audience`, as Auth0 and others want it.
@@ -45,7 +45,8 @@ impl Settings {
     pub fn same_tokens(&self, other: &Self) -> bool {
         // Taken apart by name, so that a new field cannot be forgotten here.
         let Self {
-            token_url,
+            place,
+            grant,
             client_id,
             scope,
             audience,
@@ -54,14 +55,33 @@ impl Settings {
             token_type,
             expires_in_unit,
             expires_at_field,
-            client_secret: _,
             auth: _,
+            identity: _,
             transport: _,
             attempt_timeout: _,
         } = self;
-        (token_url, client_id, scope, audience) == (&other.token_url, &other.client_id, &other.scope, &other.audience)
+        (place, grant, client_id) == (&other.place, &other.grant, &other.client_id)
+            && (scope, audience) == (&other.scope, &other.audience)
             && (resource, parameters, token_type) == (&other.resource, &other.parameters, &other.token_type)
             && (expires_in_unit, expires_at_field) == (&other.expires_in_unit, &other.expires_at_field)
+    }
+}
+
+impl Settings {
+    /// The key of the configuration that names what a request rests on, for messages.
+    #[must_use]
+    pub fn proof(&self) -> &'static str {
+        match (&self.grant, &self.auth) {
+            (Grant::TokenExchange(_), _) => "subject_token_file",
+            (Grant::JwtBearer(assertion), ClientAuth::Nothing) => match **assertion {
+                BearerAssertion::File(_) => "assertion_file",
+                BearerAssertion::Signed { .. } => "private_key",
+            },
+            (_, ClientAuth::AssertionFile { .. }) => "client_assertion_file",
+            (_, ClientAuth::PrivateKeyJwt { .. }) => "private_key",
+            (_, ClientAuth::Secret { .. }) => "client_secret",
+            (_, ClientAuth::Id | ClientAuth::Nothing) => "tls.certificate_file",
+        }
     }
 }
 
@@ -69,10 +89,19 @@ impl fmt::Debug for Settings {
     /// Says which endpoint it is. Parameters and proxies may hold what nobody should read in a log.
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         f.debug_struct("Settings")
-            .field("host", &self.token_url.host_str())
+            .field("host", &self.place.url().host_str())
             .field("client_id", &self.client_id)
             .finish_non_exhaustive()
     }
+}
+
+/// A client certificate with its key, both in PEM.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Identity {
+    /// The certificate, and those that it takes to get to an authority.
+    pub certificate: SecretSource,
+    /// Its private key.
+    pub key: SecretSource,
 }
 
 /// The unit of `expires_in`. RFC 6749 says seconds; some issuers send milliseconds.
@@ -87,15 +116,24 @@ pub enum LifetimeUnit {
 
 #[cfg(test)]
 pub(super) mod tests {
+    use url::Url;
+
     use super::*;
+    use crate::oauth::client_auth::SecretMethod;
+
+    /// Authentication with one secret.
+    pub(in crate::oauth) fn with_secret(method: SecretMethod) -> ClientAuth {
+        ClientAuth::Secret { method, sources: [SecretSource::Env("UNUSED".into())].into() }
+    }
 
     /// The least settings: client `acme`, secret in the form.
     pub(in crate::oauth) fn settings() -> Settings {
         Settings {
-            token_url: Url::parse("https://issuer.example/oauth2/token").unwrap(),
+            place: Place::TokenUrl(Url::parse("https://issuer.example/oauth2/token").unwrap()),
+            grant: Grant::ClientCredentials,
             client_id: "acme".into(),
-            client_secret: SecretSource::Env("UNUSED".into()),
-            auth: ClientAuth::SecretPost,
+            auth: with_secret(SecretMethod::Post),
+            identity: None,
             scope: None,
             audience: None,
             resource: Box::default(),

@@ -11,12 +11,15 @@ use std::{
 };
 
 use arc_swap::ArcSwap;
-use reqwest::{Certificate, Client, Proxy, redirect};
+use reqwest::{Certificate, Client, Identity, Proxy, redirect};
 use rustls::{
     RootCertStore,
     pki_types::{CertificateDer, pem::PemObject as _},
 };
 use url::Url;
+
+use super::discovery::Found;
+use crate::{moment::BootTime, sensitive::Sensitive};
 
 /// Settings of a connection. Clients with equal settings share one HTTP client.
 #[derive(Clone, Debug, PartialEq, Eq, Hash)]
@@ -133,19 +136,50 @@ struct Made {
     transport: Transport,
     client: ArcSwap<Client>,
     outdated: AtomicBool,
+    /// What issuers said of themselves, by identifier, and when.
+    found: Mutex<HashMap<Box<str>, Description>>,
 }
+
+/// What an issuer said of itself, and when.
+type Description = (Arc<Found>, BootTime);
 
 impl HttpClient {
     fn new(transport: &Transport) -> reqwest::Result<Self> {
-        let client = ArcSwap::from_pointee(build(transport)?);
-        Ok(Self(Arc::new(Made { transport: transport.clone(), client, outdated: AtomicBool::new(false) })))
+        let client = ArcSwap::from_pointee(build(transport, None)?);
+        Ok(Self(Arc::new(Made {
+            transport: transport.clone(),
+            client,
+            outdated: AtomicBool::new(false),
+            found: Mutex::default(),
+        })))
+    }
+
+    /// One of its own for a client with a certificate, in PEM with its key, which are read anew for each request.
+    pub(super) fn with_identity(&self, pem: &Sensitive) -> Result<Client, IdentityError> {
+        let identity = Identity::from_pem(pem.expose().as_bytes()).map_err(IdentityError)?;
+        build(&self.0.transport, Some(identity)).map_err(IdentityError)
+    }
+
+    /// What is known of an issuer's endpoints, and since when. Shared by all clients of the issuer.
+    pub(super) fn found(&self, issuer: &str) -> Option<Description> {
+        self.0.found.lock().unwrap_or_else(PoisonError::into_inner).get(issuer).cloned()
+    }
+
+    /// Keeps what an issuer said of itself.
+    pub(super) fn remember(&self, issuer: &str, found: Arc<Found>, at: BootTime) {
+        self.0.found.lock().unwrap_or_else(PoisonError::into_inner).insert(issuer.into(), (found, at));
+    }
+
+    /// Forgets what an issuer said of itself.
+    pub(super) fn lose(&self, issuer: &str) {
+        self.0.found.lock().unwrap_or_else(PoisonError::into_inner).remove(issuer);
     }
 
     /// What to send the next request with; made anew if it rests on what has been forgotten.
     pub(super) fn current(&self) -> Arc<Client> {
-        let Made { transport, client, outdated } = &*self.0;
+        let Made { transport, client, outdated, .. } = &*self.0;
         if outdated.swap(false, Ordering::Relaxed) {
-            match build(transport).map_err(TransportError) {
+            match build(transport, None).map_err(TransportError) {
                 Ok(fresh) => client.store(Arc::new(fresh)),
                 // The authorities that were there before are better than none.
                 Err(error) => tracing::warn!(%error, "certificate authorities not read again; the old ones count"),
@@ -167,6 +201,23 @@ impl fmt::Display for TransportError {
 
 impl std::error::Error for TransportError {}
 
+/// A client certificate cannot be used.
+#[derive(Debug)]
+pub struct IdentityError(reqwest::Error);
+
+impl fmt::Display for IdentityError {
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        write!(
+            f,
+            "the client certificate cannot be used: {}; tls.certificate_file must hold it in PEM and tls.key_file its \
+             unencrypted private key",
+            Chain(&self.0)
+        )
+    }
+}
+
+impl std::error::Error for IdentityError {}
+
 /// Prints an error with its causes, without the URL, which the reader knows.
 pub(super) struct Chain<'a>(pub(super) &'a (dyn std::error::Error + 'static));
 
@@ -182,7 +233,7 @@ impl fmt::Display for Chain<'_> {
     }
 }
 
-fn build(transport: &Transport) -> reqwest::Result<Client> {
+fn build(transport: &Transport, identity: Option<Identity>) -> reqwest::Result<Client> {
     // Chosen explicitly: the library would panic without a process-wide choice.
     let provider = rustls::crypto::ring::default_provider();
     drop(provider.install_default());
@@ -206,6 +257,9 @@ fn build(transport: &Transport) -> reqwest::Result<Client> {
         ProxyChoice::None => builder = builder.no_proxy(),
         ProxyChoice::Environment => {}
         ProxyChoice::Url(url) => builder = builder.proxy(Proxy::all(url.as_str())?),
+    }
+    if let Some(identity) = identity {
+        builder = builder.identity(identity);
     }
     builder.build()
 }

@@ -9,19 +9,19 @@ use super::{ProxyChoice, Settings, redact::Redactor};
 use crate::token::{Failure, FailureKind};
 
 /// Explains an error of the HTTP client. Names the issuer's host and the proxy's, never the rest of a URL.
-pub(super) fn explain(error: reqwest::Error, settings: &Settings) -> Failure {
+pub(super) fn explain(error: reqwest::Error, url: &Url, settings: &Settings) -> Failure {
     // The URL may carry what is not meant for a log.
     let error = error.without_url();
-    let place = format!("{}{}", host(&settings.token_url), through(&settings.transport.proxy));
+    let place = format!("{}{}", host(url), through(&settings.transport.proxy));
     if find::<hyper::Error>(&error).is_some_and(|error| error.is_parse() && !error.is_parse_too_large()) {
         // Somebody is there, but it is not an issuer.
         return Failure::new(FailureKind::Malformed, format!("{place} does not speak HTTP here; check token_url"));
     }
-    Failure::new(FailureKind::Unreachable, explain_connection(&error, &place, settings))
+    Failure::new(FailureKind::Unreachable, explain_connection(&error, url, &place, settings))
 }
 
-fn explain_connection(error: &reqwest::Error, place: &str, settings: &Settings) -> String {
-    let host = host(&settings.token_url);
+fn explain_connection(error: &reqwest::Error, url: &Url, place: &str, settings: &Settings) -> String {
+    let host = host(url);
     if let Some(problem) = find::<rustls::Error>(error) {
         return format!("TLS with {place} failed: {}", printable(&tls(problem, &host)));
     }

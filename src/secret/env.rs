@@ -4,7 +4,7 @@ use std::env::{self, VarError};
 
 use zeroize::Zeroizing;
 
-use super::{SecretError, usable};
+use super::{SecretError, Shape};
 use crate::sensitive::Sensitive;
 
 /// Reads the secret that the variable holds.
@@ -12,13 +12,12 @@ use crate::sensitive::Sensitive;
 /// # Errors
 /// [`SecretError`] naming the variable and the remedy: not set, empty, not UTF-8, or with control characters.
 #[expect(clippy::disallowed_methods, reason = "the variable's name comes from the configuration, its value must not")]
-pub(super) fn read(name: &str) -> Result<Sensitive, SecretError> {
+pub(super) fn read(name: &str, shape: Shape) -> Result<Sensitive, SecretError> {
     let value = env::var(name).map(Zeroizing::new).map_err(|error| match error {
         VarError::NotPresent => wrong(name, "is not set; set it for the daemon and restart it"),
-        VarError::NotUnicode(_) => wrong(name, "is not UTF-8 text; set it to the client secret"),
+        VarError::NotUnicode(_) => wrong(name, "is not UTF-8 text; set it to the secret"),
     })?;
-    usable(&value).map_err(|problem| wrong(name, problem))?;
-    Ok(Sensitive::new(value.as_str()))
+    shape.of(&value).map_err(|problem| wrong(name, problem))
 }
 
 fn wrong(name: &str, problem: &str) -> SecretError {
@@ -33,13 +32,13 @@ mod tests {
 
     #[test]
     fn a_variable_that_is_set_is_read() {
-        assert!(read("CARGO_PKG_NAME").is_ok_and(|secret| secret.expose() == env!("CARGO_PKG_NAME")));
+        assert!(read("CARGO_PKG_NAME", Shape::Line).is_ok_and(|secret| secret.expose() == env!("CARGO_PKG_NAME")));
     }
 
     #[test]
     fn a_missing_variable_says_what_to_do() {
         for name in ["BEARERD_TEST_NO_SUCH_VARIABLE", "", "A=B", "A\0B"] {
-            let text = read(name).unwrap_err().to_string();
+            let text = read(name, Shape::Line).unwrap_err().to_string();
             assert!(text.contains("is not set; set it for the daemon") && text.contains(name), "{text}");
         }
     }

@@ -16,7 +16,7 @@ use std::{
 use nix::fcntl::OFlag;
 use zeroize::Zeroizing;
 
-use super::{Read, SecretError, usable};
+use super::{LIMIT, Read, SecretError, Shape};
 use crate::sensitive::Sensitive;
 
 /// A file with a secret in it.
@@ -54,12 +54,12 @@ impl SecretFile {
         &self.0.path
     }
 
-    /// Reads the secret that the file holds now; one line ending at its end is not part of it.
+    /// Reads the secret that the file holds now.
     ///
     /// # Errors
     /// [`SecretError`] naming the path and the remedy: not there, not readable, not a regular file, larger than
-    /// 64 KiB, not one non-empty line of UTF-8, or on a file system that does not answer.
-    pub(super) async fn read(&self) -> Result<Read, SecretError> {
+    /// 64 KiB, not UTF-8 text of this shape, or on a file system that does not answer.
+    pub(super) async fn read(&self, shape: Shape) -> Result<Read, SecretError> {
         let Some(touch) = Touch::begin(&self.0) else {
             return Err(wrong(self.path(), "its file system does not answer; mend it, or move the secret"));
         };
@@ -69,7 +69,7 @@ impl SecretFile {
             let (path, public) = (&touch.0.path, touch.0.public);
             // Looked at first: what is changed while it is read counts as changed afterwards.
             let revision = revision_now(path);
-            match read_now(path, public) {
+            match read_now(path, public, shape) {
                 Ok(secret) => Ok(Read { secret, revision }),
                 Err(error) => Err(error.at_revision(revision)),
             }
@@ -129,7 +129,7 @@ fn revision_now(path: &Path) -> u64 {
     hasher.finish() | 1
 }
 
-fn read_now(path: &Path, public: bool) -> Result<Sensitive, SecretError> {
+fn read_now(path: &Path, public: bool, shape: Shape) -> Result<Sensitive, SecretError> {
     let mut file = open(path).map_err(|error| wrong(path, &unreadable(&error)))?;
     let about = file.metadata().map_err(|error| wrong(path, &unreadable(&error)))?;
     if !about.is_file() {
@@ -141,14 +141,12 @@ fn read_now(path: &Path, public: bool) -> Result<Sensitive, SecretError> {
     let mut buffer = Zeroizing::new(vec![0; LIMIT + 1]);
     let length = fill(&mut file, &mut buffer).map_err(|error| wrong(path, &unreadable(&error)))?;
     if length > LIMIT {
-        return Err(wrong(path, "is larger than 64 KiB, so it is no client secret; name the right file"));
+        return Err(wrong(path, "is larger than 64 KiB, so it is no secret; name the right file"));
     }
     let content = buffer.get(..length).unwrap_or_default();
     let text = std::str::from_utf8(content)
-        .map_err(|_| wrong(path, "is not UTF-8 text; write the client secret to it as one line of plain text"))?;
-    let secret = text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line));
-    usable(secret).map_err(|problem| wrong(path, problem))?;
-    Ok(Sensitive::new(secret))
+        .map_err(|_| wrong(path, "is not UTF-8 text; write the secret to it as plain text"))?;
+    shape.of(text).map_err(|problem| wrong(path, problem))
 }
 
 /// Opens without waiting for a writer, should the path be a FIFO, and without adopting a terminal.
@@ -172,7 +170,7 @@ fn fill(file: &mut File, buffer: &mut [u8]) -> io::Result<usize> {
 
 fn unreadable(error: &io::Error) -> String {
     match error.kind() {
-        io::ErrorKind::NotFound => "does not exist; write the client secret to it".to_owned(),
+        io::ErrorKind::NotFound => "does not exist; write the secret to it".to_owned(),
         io::ErrorKind::PermissionDenied => {
             "cannot be read by the user bearerd runs as; change its owner or mode".to_owned()
         }
@@ -191,8 +189,6 @@ const EXPOSED: &str = "can be read by every user of this machine; take that away
                        allow_world_readable = true beside it if nobody else can reach it";
 /// How long a look at the file's metadata may take.
 const LOOK: Duration = Duration::from_secs(2);
-/// More than any client secret, and less than would hurt.
-const LIMIT: usize = 64 * 1024;
 /// The revision of a file that is not there. Even, unlike that of any file.
 const ABSENT: u64 = 0;
 
@@ -214,7 +210,7 @@ mod tests {
     }
 
     async fn read(path: &Path) -> Result<Sensitive, SecretError> {
-        SecretFile::at(path).read().await.map(|read| read.secret)
+        SecretFile::at(path).read(Shape::Line).await.map(|read| read.secret)
     }
 
     async fn refusal(path: &Path) -> String {
@@ -276,7 +272,7 @@ mod tests {
     async fn directories_and_missing_files_say_what_to_do() {
         let dir = dir();
         assert!(refusal(dir.path()).await.contains("not a regular file"));
-        assert!(refusal(&dir.path().join("gone")).await.contains("does not exist; write the client secret to it"));
+        assert!(refusal(&dir.path().join("gone")).await.contains("does not exist; write the secret to it"));
     }
 
     #[tokio::test]
@@ -289,7 +285,7 @@ mod tests {
                 Ok(_) => assert!(!refused, "{mode:o}"),
                 Err(error) => assert!(refused && error.to_string().contains("allow_world_readable"), "{error}"),
             }
-            assert!(SecretFile::readable_by_all(&path).read().await.is_ok(), "{mode:o}");
+            assert!(SecretFile::readable_by_all(&path).read(Shape::Line).await.is_ok(), "{mode:o}");
         }
     }
 
@@ -298,11 +294,11 @@ mod tests {
         let dir = dir();
         let file = SecretFile::at(&file(&dir, b"hunter2"));
         let hung = Touch::begin(&file.0).unwrap();
-        assert!(file.read().await.unwrap_err().to_string().contains("file system does not answer"));
+        assert!(file.read(Shape::Line).await.unwrap_err().to_string().contains("file system does not answer"));
         assert_eq!(file.revision().await, None);
         drop(hung);
         let revision = revision_now(file.path());
-        assert_eq!(file.read().await, Ok(Read { secret: Sensitive::new("hunter2"), revision }));
+        assert_eq!(file.read(Shape::Line).await, Ok(Read { secret: Sensitive::new("hunter2"), revision }));
         assert_eq!(file.revision().await, Some(revision));
     }
 

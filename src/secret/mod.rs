@@ -1,43 +1,74 @@
-//! Where client secrets live. Read at each attempt, never kept, so that rotation needs nothing but a new value.
+//! Where client secrets and keys live. Read at each attempt, never kept, so that rotation needs nothing but a new value.
 
+mod command;
+mod credential;
 mod env;
 mod file;
 
 use std::fmt;
 
-pub use self::file::SecretFile;
+pub use self::{command::SecretCommand, credential::Credential, file::SecretFile};
 use crate::sensitive::Sensitive;
 
 /// Where one secret is read from.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub enum SecretSource {
-    /// An environment variable of the daemon.
-    Env(Box<str>),
+    /// What a program prints.
+    Command(SecretCommand),
+    /// A file that systemd hands to the service.
+    Credential(Credential),
     /// Held in memory, for the issuer that `bearerd dev` embeds: its secret is drawn at start and is nowhere else.
     Drawn(Sensitive),
+    /// An environment variable of the daemon.
+    Env(Box<str>),
     /// A file; one line ending at its end is not part of the secret.
     File(SecretFile),
+}
+
+/// What a secret looks like.
+#[derive(Clone, Copy, Debug, PartialEq, Eq)]
+pub enum Shape {
+    /// One line: a client secret, an assertion. One line ending at its end is not part of it.
+    Line,
+    /// Text of several lines: a key or a certificate.
+    Document,
 }
 
 impl SecretSource {
     /// Reads the secret.
     ///
     /// # Errors
-    /// [`SecretError`] with what is wrong and what to do, if it cannot be read or is not a usable secret.
-    pub async fn read(&self) -> Result<Read, SecretError> {
+    /// [`SecretError`] with what is wrong and what to do, if it cannot be read or does not have this shape.
+    pub async fn read(&self, shape: Shape) -> Result<Read, SecretError> {
         match self {
+            Self::Command(command) => Ok(Read { secret: command.read(shape).await?, revision: 0 }),
+            Self::Credential(credential) => credential.read(shape).await,
             Self::Drawn(secret) => Ok(Read { secret: secret.clone(), revision: 0 }),
-            Self::Env(name) => Ok(Read { secret: env::read(name)?, revision: 0 }),
-            Self::File(file) => file.read().await,
+            Self::Env(name) => Ok(Read { secret: env::read(name, shape)?, revision: 0 }),
+            Self::File(file) => file.read(shape).await,
         }
     }
 
     /// A number that changes when the secret may have changed; `None` if that cannot be told within two seconds. Does
-    /// not read the secret.
+    /// not read the secret: of a command or a variable it is always the same.
     pub async fn revision(&self) -> Option<u64> {
         match self {
-            Self::Drawn(_) | Self::Env(_) => Some(0),
+            Self::Command(_) | Self::Drawn(_) | Self::Env(_) => Some(0),
+            Self::Credential(credential) => credential.revision().await,
             Self::File(file) => file.revision().await,
+        }
+    }
+}
+
+impl fmt::Display for SecretSource {
+    /// Where it is, as messages begin.
+    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
+        match self {
+            Self::Command(command) => write!(f, "secret command {}", command.program()),
+            Self::Credential(credential) => write!(f, "credential {}", credential.name()),
+            Self::Drawn(_) => f.write_str("the drawn secret"),
+            Self::Env(name) => write!(f, "environment variable {name}"),
+            Self::File(file) => write!(f, "secret file {}", file.path().display()),
         }
     }
 }
@@ -86,17 +117,29 @@ impl fmt::Display for SecretError {
 
 impl std::error::Error for SecretError {}
 
-/// Whether a text can be a client secret at all; if not, what is wrong and what to do.
-fn usable(secret: &str) -> Result<(), &'static str> {
-    if secret.is_empty() {
-        return Err("is empty; set it to the client secret");
+impl Shape {
+    /// The secret in what was read, without the line ending that an editor or `echo` leaves.
+    ///
+    /// # Errors
+    /// What is wrong with it and what to do.
+    fn of(self, text: &str) -> Result<Sensitive, &'static str> {
+        let secret = match self {
+            Self::Line => text.strip_suffix('\n').map_or(text, |line| line.strip_suffix('\r').unwrap_or(line)),
+            Self::Document => text,
+        };
+        if secret.trim().is_empty() {
+            return Err("is empty; set it to the secret");
+        }
+        if secret.starts_with('\u{feff}') {
+            return Err("starts with a byte order mark, which would become part of the secret; save it without one");
+        }
+        if self == Self::Line && secret.chars().any(char::is_control) {
+            // Nearly always a second line, which the issuer would answer with an unexplained `invalid_client`.
+            return Err("holds a line break or another control character; it must be the secret and nothing else");
+        }
+        Ok(Sensitive::new(secret))
     }
-    if secret.starts_with('\u{feff}') {
-        return Err("starts with a byte order mark, which would become part of the secret; save it without one");
-    }
-    if secret.chars().any(char::is_control) {
-        // Nearly always a second line, which the issuer would answer with an unexplained `invalid_client`.
-        return Err("holds a line break or another control character; it must be the client secret and nothing else");
-    }
-    Ok(())
 }
+
+/// More than any secret or key, and less than would hurt, in bytes.
+const LIMIT: usize = 64 * 1024;

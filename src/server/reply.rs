@@ -213,7 +213,7 @@ fn remedy(kind: FailureKind) -> &'static str {
         FailureKind::Busy => "the issuer cannot serve now",
         FailureKind::Malformed => "check token_url, or ask whoever runs the issuer",
         FailureKind::Misconfigured => "it is read again when it has changed",
-        FailureKind::Refused => "check client_id, the secret and the scope",
+        FailureKind::Refused => "a new secret or key is noticed by itself",
         FailureKind::Unreachable => "check network, name resolution and token_url",
     }
 }

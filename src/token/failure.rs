@@ -50,19 +50,28 @@ pub struct Failure {
     pub retry_after: Option<Duration>,
     /// The issuer says that it gets too many requests (429).
     pub throttled: bool,
+    /// The issuer does not accept what the client proves itself with (`invalid_client`); another secret may do.
+    pub invalid_client: bool,
 }
 
 impl Failure {
     /// A failure with no wish of the issuer's.
     #[must_use]
     pub fn new(kind: FailureKind, text: impl Into<Box<str>>) -> Self {
-        Self { kind, text: text.into(), retry_after: None, throttled: false }
+        Self { kind, text: text.into(), retry_after: None, throttled: false, invalid_client: false }
     }
 
     /// The same with the wait that the issuer asked for.
     #[must_use]
     pub fn retry_after(mut self, wait: Option<Duration>) -> Self {
         self.retry_after = wait;
+        self
+    }
+
+    /// The same, marked as `invalid_client`.
+    #[must_use]
+    pub fn invalid_client(mut self, invalid: bool) -> Self {
+        self.invalid_client = invalid;
         self
     }
 

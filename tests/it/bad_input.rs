@@ -72,7 +72,8 @@ fn unknown_keys_are_named_with_what_was_probably_meant() {
         format!("[sever]\nmode = \"0600\"\n[server]\nsockte = \"/x\"\n{GOOD}scopes = \"a\"\ntls.ca = \"/x\"\n"),
         &[
             "DIR/bearerd.toml: clients.one.scopes: is not a known key; did you mean \"scope\"?",
-            "DIR/bearerd.toml: clients.one.tls.ca: is not a known key; known here: ca_file",
+            "DIR/bearerd.toml: clients.one.tls.ca: is not a known key; known here: ca_file, certificate_file, \
+             key_file",
             "DIR/bearerd.toml: server.sockte: is not a known key; did you mean \"socket\"?",
             "DIR/bearerd.toml: sever: is not a known key; did you mean \"server\"?",
         ],
@@ -180,9 +181,11 @@ fn a_bad_file_in_conf_d_is_named_beside_the_others() {
             78,
             "the configuration has 2 problems:\n\
              DIR/conf.d/10.toml: clients.one.colour: is not a known key; known here: allow, allow_http, \
-             assumed_lifetime, audience, auth_method, basic_encoding, budget, client_id, client_secret, \
-             expires_at_field, expires_in_unit, idle_after, parameters, prefetch, proxy, refresh, request_headers, \
-             required, resource, scope, timeouts, tls, token_type, token_url\n\
+             assertion_audience, assertion_claims, assertion_file, assertion_typ, assumed_lifetime, audience, \
+             auth_method, basic_encoding, budget, client_assertion_file, client_assertion_type, client_id, \
+             client_secret, expires_at_field, expires_in_unit, grant, idle_after, issuer, key_id, parameters, \
+             prefetch, private_key, proxy, refresh, request_headers, required, resource, scope, signing_algorithm, \
+             subject, subject_token_file, subject_token_type, timeouts, tls, token_type, token_url\n\
              DIR/conf.d/20.toml: is not TOML: line 1, column 1: REASON; correct the syntax there"
         )
     );
@@ -211,7 +214,7 @@ fn an_unreadable_secret_stops_nobody_else() {
     ];
     let daemon = Daemon::start(&config.concat(), &[]);
     for (name, reason) in [
-        ("missing", "secret file DIR/missing: does not exist; write the client secret to it"),
+        ("missing", "secret file DIR/missing: does not exist; write the secret to it"),
         ("directory", "secret file DIR: is not a regular file; name the file that holds the secret"),
         ("variable", "environment variable NOT_SET: is not set; set it for the daemon and restart it"),
     ] {

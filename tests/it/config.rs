@@ -3,7 +3,8 @@
 use std::{collections::BTreeSet, fs, os::unix::fs::symlink, path::PathBuf, sync::Arc, time::Duration};
 
 use bearerd::{
-    config::{Config, Environment, Problems, Sources, known_keys, load},
+    config::{ClientSettings, Config, Environment, Problems, Sources, known_keys, load},
+    oauth::ClientAuth,
     secret::SecretSource,
     token::{ClientName, HeaderValueRule, RequestHeader},
 };
@@ -58,7 +59,7 @@ fn example(mark: &str) -> String {
         let written =
             line.strip_prefix(mark).filter(|rest| rest.starts_with(|c: char| c.is_ascii_lowercase() || c == '"'));
         let assignment = written.filter(|rest| rest.split_once(" = ").is_some_and(|(key, _)| !key.contains(' ')));
-        let table = line.strip_prefix("# ").filter(|rest| rest.starts_with('['));
+        let table = [mark, "# "].iter().find_map(|mark| line.strip_prefix(mark).filter(|rest| rest.starts_with('[')));
         assignment.or(table).unwrap_or(line)
     });
     lines.collect::<Vec<_>>().join("\n")
@@ -71,7 +72,7 @@ fn the_reference_file_loads() {
     let config = load_text(EXAMPLE);
     assert_eq!(config.clients.keys().map(ClientName::as_str).collect::<Vec<_>>(), ["paysway", "wawex"]);
     let wawex = config.clients.get("wawex").unwrap();
-    assert_eq!(wawex.endpoint.client_secret, SecretSource::Env("WAWEX_CLIENT_SECRET".into()));
+    assert_eq!(*secret_of(wawex), SecretSource::Env("WAWEX_CLIENT_SECRET".into()));
     let value = HeaderValueRule::PerCall { pattern: Some("[0-9]{1,20}".into()) };
     assert_eq!(*wawex.request_headers, [RequestHeader { name: "Requestor-ID".into(), value }]);
 }
@@ -101,7 +102,7 @@ fn every_key_is_in_the_reference_prose() {
     let prose = include_str!("../../docs/configuration.md");
     for key in known_keys() {
         let name = key.rsplit('.').next().unwrap();
-        let chosen = ["HEADER", "PARAMETER"].contains(&name);
+        let chosen = ["CLAIM", "HEADER", "PARAMETER"].contains(&name);
         let forms = ["`KEY`", "`KEY.", ".KEY`", "`KEY = ", "{ KEY = "].map(|form| form.replace("KEY", name));
         assert!(chosen || forms.iter().any(|form| prose.contains(form)), "{key}");
     }
@@ -114,6 +115,7 @@ fn collect(value: &Value, path: String, found: &mut BTreeSet<String>) {
             for (key, value) in entries {
                 let key = match path.as_str() {
                     "clients" => "NAME",
+                    "clients.NAME.assertion_claims" => "CLAIM",
                     "clients.NAME.parameters" => "PARAMETER",
                     "clients.NAME.request_headers" => "HEADER",
                     _ => key,
@@ -121,6 +123,10 @@ fn collect(value: &Value, path: String, found: &mut BTreeSet<String>) {
                 let inner = if path.is_empty() { key.to_owned() } else { format!("{path}.{key}") };
                 collect(value, inner, found);
             }
+        }
+        // A list of secrets is told apart from one by nothing.
+        ValueKind::Array(items) if path.ends_with(".client_secret") => {
+            items.iter().for_each(|item| collect(item, path.clone(), found));
         }
         ValueKind::Array(items) => items.iter().for_each(|item| collect(item, format!("{path}[]"), found)),
         _ => {}
@@ -146,13 +152,13 @@ fn with(key: &str, value: &str) -> String {
 
 /// The path of a key in the configuration that [`with`] writes.
 fn written(key: &str) -> String {
-    key.replace("NAME", "a").replace("HEADER", "x").replace("PARAMETER", "x").replace("[]", "[0]")
+    key.replace("NAME", "a").replace("HEADER", "x").replace("PARAMETER", "x").replace("CLAIM", "x").replace("[]", "[0]")
 }
 
 #[test]
 fn every_key_is_read() {
     for key in known_keys() {
-        let problems = Setup::new(with(&key, "[[]]")).load().unwrap_err();
+        let problems = Setup::new(with(&key, "[[]]")).load().expect_err(&key);
         let path = written(&key);
         assert!(problems.as_slice().iter().any(|problem| problem.path.starts_with(&path)), "{key}: {problems}");
     }
@@ -214,7 +220,7 @@ token_url = "http://issuer.example/token#part"
 token_uri = "https://issuer.example/token"
 client_id = 7
 client_secret = "hunter2"
-auth_method = "private_key_jwt"
+auth_method = "client_secret"
 basic_encoding = "rfc6479"
 scope = ["a", "b c", ""]
 audience = ["x"]
@@ -228,7 +234,7 @@ prefetch = 1
 idle_after = "5 parsecs"
 assumed_lifetime = -1
 proxy = "ftp://user:hunter2@proxy"
-issuer = "https://issuer.example"
+issuer = ["https://issuer.example"]
 refresh = { earliest = 0.9, latest = 0.5, retry_cap = "1ms" }
 timeouts = { connect = "30s", attempt = 3600 }
 tls = { ca_file = "/does/not/exist" }
@@ -271,8 +277,9 @@ const ALL_THAT_IS_WRONG: &str = r#"
 /etc/main.toml: clients."with.dots".assumed_lifetime: is not a duration from 1s to 30days; write one like "30s",
     "5m" or "1h 30m"
 /etc/main.toml: clients."with.dots".audience: is a list, not a string; write one string in quotes
-/etc/main.toml: clients."with.dots".auth_method: is not supported by this version; write "client_secret_post" or
-    "client_secret_basic"
+/etc/main.toml: clients."with.dots".auth_method: is none of client_assertion_file, client_secret_basic, client_secret_jwt,
+    client_secret_post, none, private_key_jwt, self_signed_tls_client_auth, tls_client_auth; did you mean
+    "client_secret_jwt"?
 /etc/main.toml: clients."with.dots".basic_encoding: is none of raw, rfc6749; did you mean "rfc6749"?
 /etc/main.toml: clients."with.dots".budget.per_day: is not a whole number from 1 to 1000000; write one, without
     quotes
@@ -282,9 +289,9 @@ const ALL_THAT_IS_WRONG: &str = r#"
 /etc/main.toml: clients."with.dots".expires_in_unit: is none of milliseconds, seconds; write one of these
 /etc/main.toml: clients."with.dots".idle_after: is not a duration from 1s to 30days; write one like "30s", "5m"
     or "1h 30m"
-/etc/main.toml: clients."with.dots".issuer: is not supported by this version; write token_url
-/etc/main.toml: clients."with.dots".parameters.grant_type: is a form field that bearerd sets itself; remove it:
-    it is always client_credentials
+/etc/main.toml: clients."with.dots".issuer: is a list, not a string; write one string in quotes
+/etc/main.toml: clients."with.dots".parameters.grant_type: is a form field that bearerd sets itself; write the
+    client's key grant
 /etc/main.toml: clients."with.dots".parameters.n: is a number, not a string; write one string in quotes
 /etc/main.toml: clients."with.dots".prefetch: is not a boolean; write true or false, without quotes
 /etc/main.toml: clients."with.dots".proxy: is not an http, https, socks5 or socks5h URL; write "none", "environment"
@@ -334,7 +341,8 @@ const ALL_THAT_IS_WRONG: &str = r#"
 /etc/main.toml: clients.empty.client_secret: is missing; add client_secret = { file = "/path/to/secret" } or {
     env = "VARIABLE" }
 /etc/main.toml: clients.empty.token_url: is missing; add token_url = "https://…"
-/etc/main.toml: clients.secrets-1.client_secret: has both file and env; keep one of them
+/etc/main.toml: clients.secrets-1.client_secret: says in more than one way where the secret is; keep one
+    of them
 /etc/main.toml: clients.secrets-1.client_secret.env: is not the name of a variable; write a name of letters,
     digits and underscores
 /etc/main.toml: clients.secrets-1.client_secret.file: is not an absolute path; write a path that begins with /
@@ -342,8 +350,8 @@ const ALL_THAT_IS_WRONG: &str = r#"
     instead
 /etc/main.toml: clients.secrets-2.client_id: is not printable ASCII (RFC 6749 appendix A.1); write what the
     issuer gave you
-/etc/main.toml: clients.secrets-2.client_secret.command: is not supported by this version; write its output into
-    a file and { file = "/path/to/secret" }
+/etc/main.toml: clients.secrets-2.client_secret.command: does not begin with the absolute path of a program;
+    write one; no shell looks for it
 /etc/main.toml: clients.secrets-2.token_url: is not an https:// URL; write one like
     "https://issuer.example/oauth2/token"
 /etc/main.toml: clients.secrets-3.client_secret: does not say where the secret is; write { file =
@@ -383,7 +391,7 @@ fn later_sources_win_key_by_key() {
     assert_eq!(&*paysway.client_id, "from 20-b");
     assert_eq!(paysway.audience.as_deref(), Some("from 10-a"));
     assert_eq!(paysway.scope.as_deref(), Some("b"));
-    assert_eq!(paysway.client_secret, SecretSource::File(PathBuf::from("/secrets/paysway").into()));
+    assert_eq!(*secret_of(&config.clients["paysway"]), SecretSource::File(PathBuf::from("/secrets/paysway").into()));
     assert_eq!(&*config.clients.get("new").unwrap().endpoint.client_id, "new");
     assert_eq!((config.server.drain, config.server.mode), (Duration::from_secs(8), 0o660));
     let names =
@@ -504,7 +512,7 @@ fn names_survive_as_they_are_written() {
                 request_headers = { \"X-UPPER.dot\" = { value = \"V\" } }\r\n";
     let config = load_text(text);
     let client = config.clients.get("a.b-c_d").unwrap();
-    assert_eq!(client.endpoint.client_secret, SecretSource::Env("Mixed_Case".into()));
+    assert_eq!(*secret_of(client), SecretSource::Env("Mixed_Case".into()));
     assert_eq!(*client.endpoint.parameters, [("Weird.Field[0]".into(), "V".into())]);
     let value = HeaderValueRule::Fixed("V".into());
     assert_eq!(*client.request_headers, [RequestHeader { name: "X-UPPER.dot".into(), value }]);
@@ -526,6 +534,14 @@ fn many_clients_share_what_is_equal() {
     for pair in clients.windows(2) {
         assert!(Arc::ptr_eq(&pair[0].refresh, &pair[1].refresh));
         assert!(Arc::ptr_eq(&pair[0].request_headers, &pair[1].request_headers));
+    }
+}
+
+/// Where the only secret of a client is.
+fn secret_of(client: &ClientSettings) -> &SecretSource {
+    match &client.endpoint.auth {
+        ClientAuth::Secret { sources, .. } if sources.len() == 1 => &sources[0],
+        other => panic!("{other:?}"),
     }
 }
 

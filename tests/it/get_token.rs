@@ -198,7 +198,7 @@ async fn what_the_issuer_answers_decides_what_callers_are_told() {
             (
                 Code::FailedPrecondition,
                 "CREDENTIALS_REFUSED",
-                "no usable token for `demo`: HTTP 401, invalid_client (check client_id, client_secret and auth_method); check client_id, the secret and the scope",
+                "no usable token for `demo`: HTTP 401, invalid_client (check client_id, client_secret and auth_method); a new secret or key is noticed by itself",
             ),
             20..=33,
         ),
@@ -255,7 +255,7 @@ async fn a_secret_that_cannot_be_read_is_read_again_when_it_is_there() {
     let refusal = refusal(&daemon, request("demo")).await;
     let file = daemon.dir().join("later");
     let text = format!(
-        "no usable token for `demo`: secret file {}: does not exist; write the client secret to it; it is read again when \
+        "no usable token for `demo`: secret file {}: does not exist; write the secret to it; it is read again when \
          it has changed",
         file.display()
     );

@@ -37,7 +37,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("lifecycle", &[]),
     ("main", &[]),
     ("moment", &[]),
-    ("oauth", &["clock", "secret", "sensitive", "token"]),
+    ("oauth", &["clock", "moment", "secret", "sensitive", "token"]),
     ("pb", &[]),
     ("peer", &["access"]),
     ("refresh", &["access", "clock", "moment", "token"]),

@@ -15,7 +15,8 @@ use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bearerd::{
     clock::SystemClock,
     oauth::{
-        BasicEncoding, CaBundle, ClientAuth, Endpoint, LifetimeUnit, ProxyChoice, Settings, Transport, Transports,
+        BasicEncoding, CaBundle, ClientAuth, Endpoint, Grant, LifetimeUnit, Place, ProxyChoice, Settings, Transport,
+        Transports, client_auth::SecretMethod,
     },
     secret::SecretSource,
     token::{Failure, FailureKind, Issued, TokenSource as _},
@@ -45,10 +46,14 @@ impl Bench {
         let secret = dir.path().join("secret");
         write_secret(&secret, &format!("{SECRET}\n"));
         let settings = Settings {
-            token_url: Url::parse(token_url).unwrap(),
+            place: Place::TokenUrl(Url::parse(token_url).unwrap()),
+            grant: Grant::ClientCredentials,
             client_id: "acme".into(),
-            client_secret: SecretSource::File(secret.into()),
-            auth: ClientAuth::SecretPost,
+            auth: ClientAuth::Secret {
+                method: SecretMethod::Post,
+                sources: [SecretSource::File(secret.into())].into(),
+            },
+            identity: None,
             scope: None,
             audience: None,
             resource: Box::default(),
@@ -63,10 +68,17 @@ impl Bench {
     }
 
     fn secret_path(&self) -> &Path {
-        let SecretSource::File(file) = &self.settings.client_secret else {
-            unreachable!("the bench keeps its secret in a file")
-        };
-        file.path()
+        match &self.settings.auth {
+            ClientAuth::Secret { sources, .. } => match &sources[0] {
+                SecretSource::File(file) => file.path(),
+                other => unreachable!("{other}"),
+            },
+            other => unreachable!("{other:?}"),
+        }
+    }
+
+    fn secret_sent(&self, method: SecretMethod) -> ClientAuth {
+        ClientAuth::Secret { method, sources: [SecretSource::File(self.secret_path().to_owned().into())].into() }
     }
 
     fn endpoint(&self) -> Endpoint {
@@ -134,7 +146,7 @@ async fn the_basic_request_is_exactly_this_in_both_encodings() {
         [(BasicEncoding::Raw, format!("acme:{SECRET}")), (BasicEncoding::Rfc6749, format!("acme:{SECRET_AS_FORM}"))]
     {
         let mut bench = Bench::new(&idp.token_url());
-        bench.settings.auth = ClientAuth::SecretBasic { encoding };
+        bench.settings.auth = bench.secret_sent(SecretMethod::Basic(encoding));
         bench.settings.scope = Some("a b".into());
         bench.fetch().await.unwrap();
         let request = idp.requests().pop().unwrap();
@@ -420,5 +432,5 @@ async fn the_issuers_clock_is_compared_with_ours() {
 
 #[test]
 fn an_endpoint_is_small() {
-    assert!(size_of::<Endpoint>() <= 5 * size_of::<usize>());
+    assert!(size_of::<Endpoint>() <= 6 * size_of::<usize>());
 }

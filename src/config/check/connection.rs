@@ -4,17 +4,26 @@ use std::{ops::RangeInclusive, time::Duration};
 
 use url::Url;
 
-use super::shared::Shared;
+use super::{auth, shared::Shared};
 use crate::{
     config::{
         file::Unreadable,
         reader::{Keys, Node, Table},
     },
-    oauth::{CaBundle, ProxyChoice, Transport},
+    oauth::{CaBundle, Identity, ProxyChoice, Transport},
 };
 
-/// The connection's settings, but for what follows from the token endpoint's URL, and the limit of one whole attempt.
-pub(super) fn check(client: &Table<'_>, shared: &mut Shared) -> (Transport, Duration) {
+/// How the token endpoint is reached.
+pub(super) struct Connection {
+    /// But for what follows from the token endpoint's URL.
+    pub(super) transport: Transport,
+    /// The limit of one whole attempt.
+    pub(super) attempt_timeout: Duration,
+    /// The client's certificate.
+    pub(super) identity: Option<Box<Identity>>,
+}
+
+pub(super) fn check(client: &Table<'_>, shared: &mut Shared) -> Connection {
     let table = client.key("timeouts").table(&TIMEOUTS);
     let (connect, attempt) = (table.key("connect"), table.key("attempt"));
     let connect_timeout = connect.duration(&TIMEOUT).unwrap_or(DEFAULT_CONNECT);
@@ -29,7 +38,12 @@ pub(super) fn check(client: &Table<'_>, shared: &mut Shared) -> (Transport, Dura
     let tls = client.key("tls").table(&TLS);
     let ca = ca_bundle(&tls.key("ca_file"), shared);
     let proxy = proxy(&client.key("proxy")).unwrap_or_default();
-    (Transport { connect_timeout, ca, proxy, ..Transport::default() }, attempt_timeout)
+    let identity = auth::identity(client, &tls);
+    Connection {
+        transport: Transport { connect_timeout, ca, proxy, ..Transport::default() },
+        attempt_timeout,
+        identity,
+    }
 }
 
 fn ca_bundle(node: &Node<'_>, shared: &mut Shared) -> Option<CaBundle> {
@@ -65,12 +79,8 @@ fn proxy(node: &Node<'_>) -> Option<ProxyChoice> {
 
 pub(super) const TIMEOUTS: Keys = Keys { known: &["attempt", "connect"], planned: &[] };
 
-pub(super) const TLS: Keys = Keys {
-    known: &["ca_file"],
-    planned: &[("cert_file", INSTEAD), ("client_certificate", INSTEAD), ("client_key", INSTEAD), ("key_file", INSTEAD)],
-};
+pub(super) const TLS: Keys = Keys { known: &["ca_file", "certificate_file", "key_file"], planned: &[] };
 
-const INSTEAD: &str = "use a client secret instead of a client certificate";
 const DEFAULT_CONNECT: Duration = Duration::from_secs(3);
 const DEFAULT_ATTEMPT: Duration = Duration::from_secs(10);
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(120);

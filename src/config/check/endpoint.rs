@@ -1,21 +1,25 @@
-//! Where a client's tokens come from, and how it proves who it is.
+//! Where a client's tokens come from.
 
 use url::{Host, Url};
 
-use super::{connection, request, secret, shared::Shared};
+use super::{auth, connection, request, shared::Shared};
 use crate::{
     config::reader::{Node, Table},
-    oauth::{BasicEncoding, ClientAuth, LifetimeUnit, ProxyChoice, Settings, Transport},
+    oauth::{
+        BasicEncoding, ClientAuth, Grant, LifetimeUnit, Place, ProxyChoice, Settings, Transport,
+        client_auth::SecretMethod, discovery::Issuer,
+    },
 };
 
 /// Reads the keys of a client that its token endpoint is about. `None` only if something was reported.
 pub(super) fn check(client: &Table<'_>, shared: &mut Shared) -> Option<Settings> {
     // Every part is read before one is missed, so that all problems are found.
-    let (transport, attempt_timeout) = connection::check(client, shared);
-    let token_url = token_url(client, &transport.proxy);
-    let auth = auth(client);
-    let client_id = client_id(&client.key("client_id"), auth);
-    let client_secret = secret::check(&client.key("client_secret"));
+    let connection = connection::check(client, shared);
+    let place = place(client, &connection.transport.proxy);
+    auth::words(client);
+    let auth = auth::check(client);
+    let grant = auth::grant(client);
+    let client_id = client_id(&client.key("client_id"), auth.as_ref(), grant.as_ref());
     let scope = request::scope(&client.key("scope"));
     let audience = request::audience(&client.key("audience"));
     let resource = request::resource(&client.key("resource"));
@@ -23,13 +27,14 @@ pub(super) fn check(client: &Table<'_>, shared: &mut Shared) -> Option<Settings>
     let token_type = token_type(&client.key("token_type"));
     let expires_in_unit = client.key("expires_in_unit").choice(&UNITS).unwrap_or_default();
     let expires_at_field = client.key("expires_at_field").text().map(Box::from);
-    let token_url = token_url?;
-    let plain = is_plain(&token_url, &transport.proxy);
+    let place = place?;
+    let plain = is_plain(place.url(), &connection.transport.proxy);
     Some(Settings {
-        token_url,
+        place,
+        grant: grant?,
         client_id: client_id?,
-        client_secret: client_secret?,
-        auth,
+        auth: auth?,
+        identity: connection.identity,
         scope,
         audience,
         resource,
@@ -37,14 +42,31 @@ pub(super) fn check(client: &Table<'_>, shared: &mut Shared) -> Option<Settings>
         token_type,
         expires_in_unit,
         expires_at_field,
-        transport: Transport { plain, ..transport },
-        attempt_timeout,
+        transport: Transport { plain, ..connection.transport },
+        attempt_timeout: connection.attempt_timeout,
     })
 }
 
-fn token_url(client: &Table<'_>, proxy: &ProxyChoice) -> Option<Url> {
+/// The token endpoint, or else the issuer, who tells where it is.
+fn place(client: &Table<'_>, proxy: &ProxyChoice) -> Option<Place> {
+    let (token_url, issuer) = (client.key("token_url"), client.key("issuer"));
+    if token_url.is_set() || !issuer.is_set() {
+        let node = token_url.required(r#"add token_url = "https://…""#);
+        let url = url(client, &node, proxy);
+        if issuer.is_set() {
+            issuer.text();
+        }
+        return url.map(Place::TokenUrl);
+    }
+    let url = url(client, &issuer, proxy)?;
+    if url.query().is_some() {
+        issuer.problem("has a query (?…), which no issuer has (RFC 8414 section 2)", "remove it");
+    }
+    Some(Place::Discovered(Issuer { text: issuer.peek()?.into(), url }))
+}
+
+fn url(client: &Table<'_>, node: &Node<'_>, proxy: &ProxyChoice) -> Option<Url> {
     let allow_http = client.key("allow_http").flag().unwrap_or(false);
-    let node = client.key("token_url").required(r#"add token_url = "https://…""#);
     let text = node.text()?;
     // The library forgives what is more likely a slip: spaces, line breaks, a missing slash.
     let written_as_url = text.bytes().all(|byte| byte.is_ascii_graphic());
@@ -97,31 +119,25 @@ fn is_plain(url: &Url, proxy: &ProxyChoice) -> bool {
     unencrypted && url.scheme() == "http"
 }
 
-fn client_id(node: &Node<'_>, auth: ClientAuth) -> Option<Box<str>> {
+fn client_id(node: &Node<'_>, auth: Option<&ClientAuth>, grant: Option<&Grant>) -> Option<Box<str>> {
+    if !node.is_set() && auth == Some(&ClientAuth::Nothing) && grant.is_some_and(|grant| !grant.names_the_client()) {
+        // The assertion in the file says who asks.
+        return Some(Box::default());
+    }
     let node = node.required(r#"add client_id = "…""#);
     let text = node.text()?;
     if !text.bytes().all(|byte| (0x20..=0x7e).contains(&byte)) {
         node.problem("is not printable ASCII (RFC 6749 appendix A.1)", "write what the issuer gave you");
     }
-    if text.contains(':') && auth == (ClientAuth::SecretBasic { encoding: BasicEncoding::Raw }) {
+    let raw =
+        |auth: &ClientAuth| matches!(auth, ClientAuth::Secret { method: SecretMethod::Basic(BasicEncoding::Raw), .. });
+    if text.contains(':') && auth.is_some_and(raw) {
         node.problem(
             "has a colon, where raw Basic credentials end the id (RFC 7617 section 2)",
             r#"write basic_encoding = "rfc6749" or auth_method = "client_secret_post""#,
         );
     }
     Some(text.into())
-}
-
-fn auth(client: &Table<'_>) -> ClientAuth {
-    let encoding = client.key("basic_encoding").choice(&ENCODINGS).unwrap_or(BasicEncoding::Rfc6749);
-    let node = client.key("auth_method");
-    if node.peek().is_some_and(|text| LATER_METHODS.contains(&text)) {
-        node.problem("is not supported by this version", r#"write "client_secret_post" or "client_secret_basic""#);
-        return ClientAuth::SecretPost;
-    }
-    let methods =
-        [("client_secret_basic", ClientAuth::SecretBasic { encoding }), ("client_secret_post", ClientAuth::SecretPost)];
-    node.choice(&methods).unwrap_or(ClientAuth::SecretPost)
 }
 
 fn token_type(node: &Node<'_>) -> Option<Box<str>> {
@@ -133,11 +149,5 @@ fn token_type(node: &Node<'_>) -> Option<Box<str>> {
     Some(text.into())
 }
 
-const ENCODINGS: [(&str, BasicEncoding); 2] = [("raw", BasicEncoding::Raw), ("rfc6749", BasicEncoding::Rfc6749)];
-
 const UNITS: [(&str, LifetimeUnit); 2] =
     [("milliseconds", LifetimeUnit::Milliseconds), ("seconds", LifetimeUnit::Seconds)];
-
-/// Methods of the OAuth registry (RFC 7591, 7523, 8705) that are not built yet.
-const LATER_METHODS: [&str; 5] =
-    ["client_secret_jwt", "none", "private_key_jwt", "self_signed_tls_client_auth", "tls_client_auth"];

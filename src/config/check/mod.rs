@@ -1,6 +1,7 @@
 //! Turns the merged tree into settings: one file for each section, every default, every rule.
 
 mod access;
+mod auth;
 mod client;
 mod connection;
 mod endpoint;
@@ -44,15 +45,16 @@ pub(super) fn check(root: &Node<'_>, own_uid: u32) -> (ServerSettings, Clients) 
 
 /// Every key that a configuration may hold, sorted.
 ///
-/// `NAME` stands for the name of a client, `HEADER` and `PARAMETER` for names that the operator chooses; `[]` for
-/// any entry of a list. What is said of `clients.NAME.allow` holds for `server.admins`.
+/// `NAME` stands for the name of a client, `HEADER`, `PARAMETER` and `CLAIM` for names that the operator chooses; `[]` for
+/// any entry of a list. What is said of `clients.NAME.allow` holds for `server.admins`, and of `client_secret` for `private_key`.
 #[must_use]
 pub fn known_keys() -> Vec<String> {
-    let tables: [(&str, &Keys); 12] = [
+    let tables: [(&str, &Keys); 13] = [
         ("server", &server::KEYS),
         ("server.limits", &server::LIMITS),
         ("clients.NAME", &client::KEYS),
         ("clients.NAME.client_secret", &secret::KEYS),
+        ("clients.NAME.assertion_claims", &Keys { known: &["CLAIM"], planned: &[] }),
         ("clients.NAME.allow[]", &access::KEYS),
         ("clients.NAME.request_headers.HEADER", &headers::KEYS),
         ("clients.NAME.refresh", &refresh::KEYS),

@@ -64,11 +64,16 @@ fn is_scope_token(text: &str) -> bool {
 }
 
 /// Form fields that are not extra, and where their values come from.
-const OWN_FIELDS: [(&str, &str); 6] = [
+const OWN_FIELDS: [(&str, &str); 11] = [
+    ("assertion", "write the client's key assertion_file or private_key"),
     ("audience", "write the client's key audience"),
+    ("client_assertion", "write the client's key client_assertion_file or private_key"),
+    ("client_assertion_type", "write the client's key client_assertion_type"),
     ("client_id", "write the client's key client_id"),
     ("client_secret", "write the client's key client_secret"),
-    ("grant_type", "remove it: it is always client_credentials"),
+    ("grant_type", "write the client's key grant"),
     ("resource", "write the client's key resource"),
     ("scope", "write the client's key scope"),
+    ("subject_token", "write the client's key subject_token_file"),
+    ("subject_token_type", "write the client's key subject_token_type"),
 ];

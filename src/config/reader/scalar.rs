@@ -56,6 +56,12 @@ impl<'a> Node<'a> {
         found
     }
 
+    /// The same; reports nothing.
+    pub(in crate::config) fn quiet_choice<T: Copy>(&self, choices: &[(&str, T)]) -> Option<T> {
+        let text = self.peek()?;
+        choices.iter().find(|(word, _)| *word == text).map(|(_, choice)| *choice)
+    }
+
     pub(in crate::config) fn flag(&self) -> Option<bool> {
         let found = match &self.value?.kind {
             ValueKind::Boolean(flag) => Some(*flag),

@@ -1,5 +1,7 @@
 //! An answer without a token: what went wrong, who must act, in words for a person.
 
+use std::borrow::Cow;
+
 use super::{
     Answer, Expectations, Unreadable,
     body::Body,
@@ -27,31 +29,32 @@ pub(super) fn of_status(answer: &Answer<'_>, expectations: &Expectations<'_>) ->
     let body = Body::decode(answer.body);
     let text = match &body {
         Ok(body) => body.lossy(),
-        Err(problem) => return failure(answer.status, None, &format!(" with {problem}")),
+        Err(problem) => return failure(answer.status, None, &format!(" with {problem}"), expectations),
     };
     let fields = Fields::read(&text, answer.content_type, &ERROR_FIELDS);
-    if let Some(failure) = fields.as_ref().ok().and_then(|fields| of_fields(answer.status, fields, redactor)) {
+    if let Some(failure) = fields.as_ref().ok().and_then(|fields| of_fields(answer.status, fields, expectations)) {
         return failure;
     }
     let said = match fields {
         Err(Unreadable::Empty) => " with an empty body".to_owned(),
         _ => format!(": {}", redactor.excerpt(&text, EXCERPT)),
     };
-    failure(answer.status, None, &said)
+    failure(answer.status, None, &said, expectations)
 }
 
 /// The failure that an answer's `error` field tells (RFC 6749 section 5.2), whatever its status; `None` without one.
-pub(super) fn of_fields(status: u16, fields: &Fields, redactor: &Redactor) -> Option<Failure> {
+pub(super) fn of_fields(status: u16, fields: &Fields, expectations: &Expectations<'_>) -> Option<Failure> {
+    let redactor = expectations.redactor;
     match fields.get("error")? {
         Value::Text(_) => {
             let code = fields.text("error")?;
             let text = format!(", {}{}", redactor.excerpt(code, SHORT), description(fields, redactor));
-            Some(failure(status, Some(code), &text))
+            Some(failure(status, Some(code), &text, expectations))
         }
         // With an error status the body is quoted instead, which says more.
         Value::Nested | Value::Flag(true) if status < 400 => {
             let text = format!(" with an error in an unknown form{}", description(fields, redactor));
-            Some(failure(status, None, &text))
+            Some(failure(status, None, &text, expectations))
         }
         Value::Flag(_) | Value::Nested | Value::Null | Value::Number(_) => None,
     }
@@ -64,12 +67,16 @@ fn description(fields: &Fields, redactor: &Redactor) -> String {
 }
 
 /// `HTTP 401` + `, invalid_client: no such client` + ` (check client_id, ...)`.
-fn failure(status: u16, code: Option<&str>, said: &str) -> Failure {
+fn failure(status: u16, code: Option<&str>, said: &str, expectations: &Expectations<'_>) -> Failure {
     let code = code.map(str::to_ascii_lowercase);
     let code = code.as_deref();
-    let advice = advice(status, code).map(|advice| format!(" ({advice})")).unwrap_or_default();
-    let failure = Failure::new(kind(status, code), format!("HTTP {status}{said}{advice}"));
-    failure.throttled(status == 429 || is_zohos_429(status, code))
+    let kind = kind(status, code);
+    let advice = advice(status, code, expectations.proof).map(|advice| format!(" ({advice})")).unwrap_or_default();
+    // Keycloak says `unauthorized_client` of a wrong secret, Auth0 `access_denied`; what they mean is in the status.
+    let invalid_client = kind == FailureKind::Refused && (status == 401 || code == Some("invalid_client"));
+    Failure::new(kind, format!("HTTP {status}{said}{advice}"))
+        .throttled(status == 429 || is_zohos_429(status, code))
+        .invalid_client(invalid_client)
 }
 
 /// Zoho says that it gets too many requests in words of its own; their neighbour `access_denied` is a refusal.
@@ -88,23 +95,30 @@ fn kind(status: u16, code: Option<&str>) -> FailureKind {
     }
 }
 
-/// What to look at, where the code or the status tells it.
-fn advice(status: u16, code: Option<&str>) -> Option<&'static str> {
-    match (code, status) {
-        (_, 408 | 425 | 429 | 500..) => None,
-        _ if is_zohos_429(status, code) => Some("too many token requests; see budget and idle_after"),
-        (Some("invalid_client"), _) | (None, 401) => Some("check client_id, client_secret and auth_method"),
-        (Some("invalid_scope"), _) => Some("check scope"),
-        (Some("invalid_target"), _) => Some("check resource and audience"),
-        (Some("unauthorized_client"), _) => Some("the issuer must allow this client the client_credentials grant"),
-        (Some("unsupported_grant_type"), _) => Some("check token_url; this endpoint has no client_credentials grant"),
+/// What to look at: what the code or the status tells, else what a request consists of.
+fn advice(status: u16, code: Option<&str>, proof: &str) -> Option<Cow<'static, str>> {
+    let advice = match (code, status) {
+        (_, 408 | 425 | 429 | 500..) => return None,
+        _ if is_zohos_429(status, code) => "too many token requests; see budget and idle_after",
+        (Some("slow_down" | "temporarily_unavailable" | "server_error"), _) => return None,
+        (Some("invalid_scope"), _) => "check scope",
+        (Some("invalid_target"), _) => "check resource and audience",
         (Some("invalid_dpop_proof" | "use_dpop_nonce"), _) => {
-            Some("the issuer requires DPoP for this client, which bearerd does not offer; have it switched off")
+            "the issuer requires DPoP for this client, which bearerd does not offer; have it switched off"
         }
-        (None, 404 | 405 | 410) => Some("check token_url"),
-        (None, 407) => Some("the proxy wants a user and a password; set them in proxy"),
-        _ => None,
-    }
+        (Some("invalid_client"), _) | (_, 401) => {
+            return Some(format!("check client_id, {proof} and auth_method").into());
+        }
+        (Some("invalid_grant"), _) => {
+            return Some(format!("check {proof}, whom it speaks for and to, and this machine's clock").into());
+        }
+        (Some("unauthorized_client"), _) => "the issuer must allow this client the grant that it asks with; see grant",
+        (Some("unsupported_grant_type"), _) => "check token_url and grant; this endpoint does not have that grant",
+        (None, 404 | 405 | 410) => "check token_url",
+        (None, 407) => "the proxy wants a user and a password; set them in proxy",
+        _ => return Some(format!("check client_id, {proof} and scope").into()),
+    };
+    Some(advice.into())
 }
 
 /// The fields that are read of an error.

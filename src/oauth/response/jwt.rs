@@ -16,7 +16,7 @@ use super::fields::{Fields, Value};
 ///
 /// `None` if the token is not three parts of which the second is a readable JSON object with a positive number as
 /// its `exp`.
-pub(super) fn expiry(token: &str) -> Option<Duration> {
+pub(in crate::oauth) fn expiry(token: &str) -> Option<Duration> {
     let mut parts = token.split('.');
     let (_, payload, _) = (parts.next()?, parts.next()?, parts.next()?);
     if parts.next().is_some() {

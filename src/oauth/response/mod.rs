@@ -8,7 +8,7 @@
 mod body;
 mod error;
 mod fields;
-mod jwt;
+pub(super) mod jwt;
 mod lifetime;
 mod point_in_time;
 mod redirect;
@@ -70,6 +70,8 @@ pub struct Expectations<'a> {
     pub expires_in_unit: LifetimeUnit,
     /// The field to read when there is no usable `expires_in`.
     pub expires_at_field: Option<&'a str>,
+    /// The key of the configuration that names what the client proves itself with.
+    pub proof: &'static str,
     /// Knows what was secret in the request.
     pub redactor: &'a Redactor,
 }
@@ -77,13 +79,14 @@ pub struct Expectations<'a> {
 impl<'a> Expectations<'a> {
     /// What a client with these settings expects.
     #[must_use]
-    pub fn new(settings: &'a Settings, redactor: &'a Redactor) -> Self {
+    pub fn new(settings: &'a Settings, token_url: &'a Url, redactor: &'a Redactor) -> Self {
         Self {
-            token_url: &settings.token_url,
+            token_url,
             scope: settings.scope.as_deref(),
             token_type: settings.token_type.as_deref(),
             expires_in_unit: settings.expires_in_unit,
             expires_at_field: settings.expires_at_field.as_deref(),
+            proof: settings.proof(),
             redactor,
         }
     }
@@ -112,7 +115,7 @@ pub fn parse(answer: &Answer<'_>, expectations: &Expectations<'_>) -> Result<Iss
 fn judge_success(answer: &Answer<'_>, expectations: &Expectations<'_>, clock: &IssuerTime) -> Result<Issued, Failure> {
     let fields = read(answer, expectations).map_err(|problem| error::unusable(answer, &problem.to_string()))?;
     // Some issuers report errors with status 200; a token beside one would be a leftover.
-    if let Some(failure) = error::of_fields(answer.status, &fields, expectations.redactor) {
+    if let Some(failure) = error::of_fields(answer.status, &fields, expectations) {
         return Err(failure);
     }
     success::issued(answer, &fields, expectations, clock)

@@ -39,7 +39,7 @@ fn answer(status: u16, body: &[u8]) -> Answer<'_> {
 fn judge_with(answer: &Answer<'_>, settings: &Settings) -> Result<Issued, Failure> {
     let secret = Sensitive::new(SECRET);
     let redactor = Redactor::new(&settings.client_id, &[&secret]);
-    let outcome = parse(answer, &Expectations::new(settings, &redactor));
+    let outcome = parse(answer, &Expectations::new(settings, settings.place.url(), &redactor));
     if let Err(failure) = &outcome {
         assert!(!failure.text.chars().any(char::is_control) && failure.text.len() < 1_500, "{failure}");
     }
@@ -577,7 +577,10 @@ fn error_descriptions_are_redacted_and_cut() {
     assert!(failure.text.starts_with("HTTP 401, invalid_client: got [redacted] yyy"), "{failure}");
     assert!(failure.text.len() < 700);
     let spring = bad(401, r#"{"error":"Unauthorized","message":"Bad credentials","path":"/oauth2/token"}"#);
-    assert_eq!(&*spring.text, "HTTP 401, Unauthorized: Bad credentials");
+    assert_eq!(
+        &*spring.text,
+        "HTTP 401, Unauthorized: Bad credentials (check client_id, client_secret and auth_method)"
+    );
 }
 
 #[test]

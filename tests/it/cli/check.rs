@@ -173,7 +173,7 @@ fn online_every_client_is_tried_and_failures_are_counted() {
              b-good: ok, Bearer token, valid for 10m\n\
              c-refused: FAILED: HTTP 401, invalid_client (check client_id, client_secret and auth_method) \
              [CREDENTIALS_REFUSED]\n\
-             d-secret: FAILED: secret file DIR/gone: does not exist; write the client secret to it \
+             d-secret: FAILED: secret file DIR/gone: does not exist; write the secret to it \
              [SECRET_UNREADABLE]\n\
              e-dead: FAILED: the issuer returned a token that has already expired; compare its clock with this \
              machine's [ISSUER_ANSWER_INVALID]\n",

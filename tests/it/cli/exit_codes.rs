@@ -90,7 +90,7 @@ fn refused_credentials_are_69() {
         fails(
             69,
             "bearerd: no usable token for `demo`: HTTP 401, invalid_client (check client_id, client_secret and \
-             auth_method); check client_id, the secret and the scope; next try in A WHILE [CREDENTIALS_REFUSED]\n"
+             auth_method); a new secret or key is noticed by itself; next try in A WHILE [CREDENTIALS_REFUSED]\n"
         )
     );
 }
@@ -104,7 +104,7 @@ fn an_unreadable_secret_is_69() {
         daemon.run(&["token", "demo"]).plain(daemon.dir()).replace("next try in 3[0-3]s", "next try in A WHILE"),
         fails(
             69,
-            "bearerd: no usable token for `demo`: secret file DIR/gone: does not exist; write the client secret to \
+            "bearerd: no usable token for `demo`: secret file DIR/gone: does not exist; write the secret to \
              it; it is read again when it has changed; next try in A WHILE [SECRET_UNREADABLE]\n"
         )
     );

@@ -42,7 +42,7 @@ fn the_table_shows_every_state_at_a_glance() {
             "\
 CLIENT                 STATE        VALID FOR  NEXT TRY    TODAY  NOTE
 refused                REJECTED     -          in 3?s      1      CREDENTIALS_REFUSED: HTTP 400, unauthorized_client \
-             (the issuer must allow this client the client_credentials grant) (failures: 1)
+             (the issuer must allow this client the grant that it asks with; see grant) (failures: 1)
 unavailable            UNAVAILABLE  -          in 9m 5?s   1      ISSUER_BUSY: HTTP 503, temporarily_unavailable \
              (failures: 1)
 fresh                  FRESH        23h 59m    in 11h 59m  1
