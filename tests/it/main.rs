@@ -16,6 +16,7 @@ mod bad_input;
 mod cli;
 mod config;
 mod connection;
+mod credentials;
 mod dev_issuer;
 mod docs;
 mod get_token;

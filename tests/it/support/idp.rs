@@ -90,6 +90,11 @@ impl Idp {
     /// Replaces the default answer, which is given when nothing is scripted. The argument counts the default
     /// answers, from 1. Without this it is a Bearer token `tok-1`, `tok-2`, ... that lives an hour.
     pub(crate) fn otherwise(&self, make: impl Fn(u64) -> Answer + Send + 'static) {
+        self.judge(move |_, number| make(number));
+    }
+
+    /// The same, with an answer that depends on the request.
+    pub(crate) fn judge(&self, make: impl Fn(&Recorded, u64) -> Answer + Send + 'static) {
         self.shared.state().otherwise = Box::new(make);
     }
 

@@ -58,7 +58,7 @@ pub(super) struct Shared {
 
 pub(super) struct State {
     pub(super) script: VecDeque<Answer>,
-    pub(super) otherwise: Box<dyn Fn(u64) -> Answer + Send>,
+    pub(super) otherwise: Box<dyn Fn(&Recorded, u64) -> Answer + Send>,
     given: u64,
     pub(super) requests: Vec<Recorded>,
     at_once: usize,
@@ -70,7 +70,7 @@ impl Shared {
     pub(super) fn new() -> Self {
         let state = State {
             script: VecDeque::new(),
-            otherwise: Box::new(|number| Answer::token(&format!("tok-{number}"), 3_600)),
+            otherwise: Box::new(|_, number| Answer::token(&format!("tok-{number}"), 3_600)),
             given: 0,
             requests: Vec::new(),
             at_once: 0,
@@ -94,13 +94,13 @@ impl Shared {
     fn record(&self, mut request: Recorded) -> Answer {
         let mut state = self.state();
         request.index = state.requests.len();
-        state.requests.push(request);
+        state.requests.push(request.clone());
         state.at_once += 1;
         state.most_at_once = state.most_at_once.max(state.at_once);
         self.count.send_replace(state.requests.len());
         state.script.pop_front().unwrap_or_else(|| {
             state.given += 1;
-            (state.otherwise)(state.given)
+            (state.otherwise)(&request, state.given)
         })
     }
 }

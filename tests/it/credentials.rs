@@ -1,0 +1,346 @@
+//! How clients prove who they are, what happens while that changes, and that none of it is told.
+
+#![allow(clippy::unwrap_used, clippy::panic, clippy::indexing_slicing, reason = "what fails here fails the test")]
+
+use std::{
+    collections::BTreeSet,
+    fs,
+    os::unix::fs::PermissionsExt as _,
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicBool, Ordering},
+    },
+    time::{Duration, SystemTime, UNIX_EPOCH},
+};
+
+use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
+use bearerd::pb::v1::{ClientState, ClientStatus, GetTokenRequest, RefreshClientRequest};
+use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
+use serde_json::{Value, json};
+use tokio::task::JoinSet;
+
+use crate::support::{
+    daemon::{ADMINS, ANYBODY, Running, within, write_secret},
+    idp::{Answer, Idp, Recorded},
+};
+
+/// A daemon with one client `demo`, which has these keys; `@DIR@` is the test's directory.
+fn start(idp: &Idp, keys: &str) -> Running {
+    Running::start(&format!(
+        "{ADMINS}[clients.demo]\ntoken_url = \"{}\"\nclient_id = \"acme\"\n{ANYBODY}\n{keys}\n",
+        idp.token_url()
+    ))
+}
+
+/// Asks the issuer for another token, as an administrator can; the status afterwards.
+async fn refresh(daemon: &Running) -> ClientStatus {
+    let mut admin = daemon.connect().await.admin();
+    let request = RefreshClientRequest { client: "demo".to_owned() };
+    within(admin.refresh_client(request)).await.unwrap().into_inner().status.unwrap()
+}
+
+fn accepting(idp: &Idp, secrets: &'static [&'static str]) {
+    idp.judge(move |request, number| match request.field("client_secret") {
+        Some(secret) if secrets.contains(&secret) => Answer::token(&format!("tok-{number}"), 3_600),
+        // As Keycloak says it.
+        _ => Answer::error(401, "unauthorized_client"),
+    });
+}
+
+const TWO: &str = "client_secret = [{ file = \"@DIR@/new\" }, { file = \"@DIR@/secret\" }]";
+
+#[tokio::test]
+async fn a_secret_is_replaced_under_load_without_a_failed_call() {
+    let idp = Idp::start();
+    accepting(&idp, &["old"]);
+    let daemon = start(&idp, TWO);
+    write_secret(&daemon.dir().join("secret"), "old");
+    write_secret(&daemon.dir().join("new"), "new");
+    daemon.get("demo").await.unwrap();
+    let over = Arc::new(AtomicBool::new(false));
+    let mut callers = JoinSet::new();
+    for _ in 0..8 {
+        let (channel, over) = (daemon.connect().await, Arc::clone(&over));
+        callers.spawn(async move {
+            let mut tokens = BTreeSet::new();
+            while !over.load(Ordering::Relaxed) {
+                let request = GetTokenRequest { client: "demo".to_owned(), ..GetTokenRequest::default() };
+                let answer = channel.clone().broker().get_token(request).await.unwrap();
+                tokens.insert(answer.into_inner().token.unwrap().id);
+            }
+            tokens
+        });
+    }
+    let mut used = vec![daemon.status("demo").await.secret_in_use];
+    for accepted in [&["old", "new"][..], &["new"]] {
+        accepting(&idp, accepted);
+        used.push(refresh(&daemon).await.secret_in_use);
+    }
+    // The old one is gone for good.
+    fs::remove_file(daemon.dir().join("secret")).unwrap();
+    let last = refresh(&daemon).await;
+    over.store(true, Ordering::Relaxed);
+    assert_eq!((used.as_slice(), last.secret_in_use, last.state()), (&[2, 1, 1][..], 1, ClientState::Fresh));
+    assert!(last.warnings.iter().any(|warning| warning.contains("/secret: does not exist")), "{:?}", last.warnings);
+    let tokens: BTreeSet<_> = within(callers.join_all()).await.into_iter().flatten().collect();
+    assert!(tokens.len() >= 2, "callers saw it happen: {tokens:?}");
+    let tried: Vec<_> =
+        idp.requests().iter().map(|request| request.field("client_secret").unwrap().to_owned()).collect();
+    assert_eq!(tried, ["new", "old", "new", "new", "new"], "in order, and no more than it takes");
+}
+
+#[tokio::test]
+async fn when_no_secret_is_accepted_that_is_said_and_a_new_one_ends_the_wait() {
+    let idp = Idp::start();
+    accepting(&idp, &["good"]);
+    let daemon = start(&idp, TWO);
+    write_secret(&daemon.dir().join("secret"), "old");
+    write_secret(&daemon.dir().join("new"), "new");
+    daemon.until_client("demo", |snapshot| snapshot.failure.is_some()).await;
+    let status = daemon.status("demo").await;
+    let failure = status.last_failure.as_ref().unwrap();
+    assert_eq!((status.state(), failure.reason.as_str()), (ClientState::Rejected, "CREDENTIALS_REFUSED"));
+    assert_eq!(
+        failure.text,
+        "HTTP 401, unauthorized_client (check client_id, client_secret and auth_method); none of 2 secrets is accepted"
+    );
+    assert_eq!(idp.request_count(), 2);
+    write_secret(&daemon.dir().join("secret"), "good");
+    daemon.until_client("demo", |snapshot| snapshot.token.is_some()).await;
+    assert_eq!(daemon.status("demo").await.secret_in_use, 2);
+}
+
+#[tokio::test]
+async fn another_failure_than_a_refusal_is_not_answered_with_the_other_secret() {
+    let idp = Idp::start();
+    idp.judge(|request, _| match request.field("client_secret") {
+        Some("new") => Answer::error(503, "temporarily_unavailable"),
+        _ => panic!("the other one was tried"),
+    });
+    let daemon = start(&idp, TWO);
+    write_secret(&daemon.dir().join("secret"), "old");
+    write_secret(&daemon.dir().join("new"), "new");
+    daemon.until_client("demo", |snapshot| snapshot.failure.is_some()).await;
+    assert_eq!(daemon.status("demo").await.state(), ClientState::Unavailable);
+}
+
+/// Header, claims, what is signed and the signature.
+fn parts(jwt: &str) -> (Value, Value, String, Vec<u8>) {
+    let (signed, signature) = jwt.rsplit_once('.').unwrap();
+    let (header, claims) = signed.split_once('.').unwrap();
+    let json = |part| serde_json::from_slice(&BASE64URL.decode(part).unwrap()).unwrap();
+    (json(header), json(claims), signed.to_owned(), BASE64URL.decode(signature).unwrap())
+}
+
+fn write_key(path: &Path) -> rcgen::KeyPair {
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap();
+    write_secret(path, &key.serialize_pem());
+    key
+}
+
+fn verified(request: &Recorded, key: &rcgen::KeyPair) -> (Value, Value) {
+    let assertion = request.field("client_assertion").unwrap();
+    let (header, claims, signed, signature) = parts(assertion);
+    let public = UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, key.public_key_raw());
+    public.verify(signed.as_bytes(), &signature).unwrap();
+    (header, claims)
+}
+
+#[tokio::test]
+async fn a_signed_assertion_is_as_rfc_10070_has_it_and_never_the_same() {
+    let idp = Idp::start();
+    let keys = "auth_method = \"private_key_jwt\"\nprivate_key = { file = \"@DIR@/key\" }\n\
+                issuer = \"https://issuer.example/\"\nkey_id = \"k1\"";
+    let daemon = start(&idp, keys);
+    let key = write_key(&daemon.dir().join("key"));
+    within(daemon.until_client("demo", |snapshot| snapshot.token.is_some())).await;
+    // A new key takes its place.
+    let other = write_key(&daemon.dir().join("key"));
+    assert_eq!(refresh(&daemon).await.state(), ClientState::Fresh);
+    let requests: Vec<_> =
+        idp.requests().into_iter().filter(|request| request.field("client_assertion").is_some()).collect();
+    let [first, second] = &requests[..] else { panic!("{} requests", requests.len()) };
+    let fields: Vec<_> = first.form.iter().map(|(name, _)| name.as_str()).collect();
+    assert_eq!(fields, ["grant_type", "client_id", "client_assertion_type", "client_assertion"]);
+    assert_eq!(first.field("client_assertion_type"), Some("urn:ietf:params:oauth:client-assertion-type:jwt-bearer"));
+    let (header, mut claims) = verified(first, &key);
+    assert_eq!(header, json!({ "alg": "ES256", "kid": "k1", "typ": "client-authentication+jwt" }));
+    let now = SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs();
+    let number = |claim: &Value| claim.as_u64().unwrap();
+    let (iat, exp) = (number(&claims["iat"].take()), number(&claims["exp"].take()));
+    assert_eq!(exp - iat, 65, "a minute from now, said five seconds ago");
+    assert!((now - 60..=now).contains(&iat));
+    let jti = claims["jti"].take();
+    assert_eq!(
+        claims,
+        json!({ "iss": "acme", "sub": "acme", "aud": "https://issuer.example/", "iat": null, "exp": null, "jti": null })
+    );
+    assert_ne!(jti, verified(second, &other).1["jti"]);
+}
+
+#[tokio::test]
+async fn the_issuers_clock_decides_when_an_assertion_is_made() {
+    let idp = Idp::start();
+    let ahead = SystemTime::now() + Duration::from_secs(7_200);
+    let date = httpdate::fmt_http_date(ahead);
+    idp.judge(move |request, _| {
+        let claims = parts(request.field("client_assertion").unwrap()).1;
+        let then = ahead.duration_since(UNIX_EPOCH).unwrap().as_secs();
+        let answer = if claims["exp"].as_u64().unwrap() > then {
+            Answer::token("tok", 3_600)
+        } else {
+            Answer::error(401, "invalid_client")
+        };
+        answer.header("date", &date)
+    });
+    let keys = "auth_method = \"client_secret_jwt\"\nissuer = \"https://issuer.example\"\n\
+                client_secret = { file = \"@DIR@/secret\" }";
+    let daemon = start(&idp, keys);
+    daemon.until_client("demo", |snapshot| snapshot.failure.is_some()).await;
+    assert_eq!(refresh(&daemon).await.state(), ClientState::Fresh);
+}
+
+#[tokio::test]
+async fn an_assertion_that_others_make_is_read_anew_and_not_sent_when_it_is_over() {
+    let idp = Idp::start();
+    let daemon = start(
+        &idp,
+        "auth_method = \"client_assertion_file\"\nclient_assertion_file = \"@DIR@/assertion\"\n\
+         client_assertion_type = \"urn:ietf:params:oauth:client-assertion-type:jwt-spiffe\"",
+    );
+    let path = daemon.dir().join("assertion");
+    let write = |ends_in: i64| {
+        let now = i64::try_from(SystemTime::now().duration_since(UNIX_EPOCH).unwrap().as_secs()).unwrap();
+        let assertion = format!("e30.{}.c2ln", BASE64URL.encode(json!({ "exp": now + ends_in }).to_string()));
+        fs::write(&path, &assertion).unwrap();
+        // As Kubernetes makes them.
+        fs::set_permissions(&path, fs::Permissions::from_mode(0o644)).unwrap();
+        assertion
+    };
+    let good = write(3_600);
+    daemon.until_client("demo", |snapshot| snapshot.token.is_some()).await;
+    let sent = idp.requests();
+    assert_eq!(sent[0].field("client_assertion"), Some(good.as_str()));
+    assert_eq!(sent[0].field("client_assertion_type"), Some("urn:ietf:params:oauth:client-assertion-type:jwt-spiffe"));
+    let over = write(-600);
+    let status = refresh(&daemon).await;
+    let failure = status.last_failure.as_ref().unwrap();
+    assert_eq!((status.state(), failure.reason.as_str()), (ClientState::Degraded, "SECRET_UNREADABLE"));
+    assert!(failure.text.contains("holds an assertion that expired 60"), "{}", failure.text);
+    assert!(!failure.text.contains(&over) && idp.request_count() == 1);
+}
+
+#[tokio::test]
+async fn the_other_grants_send_what_they_rest_on() {
+    let idp = Idp::start();
+    let exchange = start(
+        &idp,
+        "grant = \"token_exchange\"\nsubject_token_file = \"@DIR@/secret\"\n\
+         client_secret = { file = \"@DIR@/secret\" }\nparameters = { requested_token_type = \"urn:x\" }",
+    );
+    let opaque = "opaque-subject-token";
+    write_secret(&exchange.dir().join("secret"), opaque);
+    exchange.until_client("demo", |snapshot| snapshot.token.is_some()).await;
+    let bearer = start(
+        &idp,
+        "grant = \"jwt_bearer\"\nprivate_key = { file = \"@DIR@/key\" }\nsubject = \"her\"\n\
+         assertion_audience = \"token_endpoint\"\nassertion_claims = { scope = \"a b\" }",
+    );
+    write_key(&bearer.dir().join("key"));
+    bearer.until_client("demo", |snapshot| snapshot.token.is_some()).await;
+    let requests = idp.requests();
+    assert_eq!(
+        requests[0].form,
+        [
+            ("grant_type", "urn:ietf:params:oauth:grant-type:token-exchange"),
+            ("client_id", "acme"),
+            ("client_secret", opaque),
+            ("subject_token", opaque),
+            ("subject_token_type", "urn:ietf:params:oauth:token-type:jwt"),
+            ("requested_token_type", "urn:x"),
+        ]
+        .map(|(name, value)| (name.to_owned(), value.to_owned()))
+    );
+    let sent = &requests[1];
+    assert_eq!(sent.form.len(), 2, "nothing but the grant and its assertion");
+    assert_eq!(sent.field("grant_type"), Some("urn:ietf:params:oauth:grant-type:jwt-bearer"));
+    let (header, claims, ..) = parts(sent.field("assertion").unwrap());
+    assert_eq!(header["typ"], "JWT");
+    let told = ["iss", "sub", "aud", "scope"].map(|claim| claims[claim].as_str().unwrap().to_owned());
+    assert_eq!(told, ["acme".to_owned(), "her".to_owned(), idp.token_url(), "a b".to_owned()]);
+}
+
+/// A daemon whose client `demo` knows its issuer only.
+fn discovering(idp: &Idp) -> Running {
+    let issuer = idp.token_url().replace("/token", "");
+    Running::start(&format!(
+        "{ADMINS}[clients.demo]\nissuer = \"{issuer}\"\nclient_id = \"acme\"\n{ANYBODY}\n\
+         client_secret = {{ file = \"@DIR@/secret\" }}\n"
+    ))
+}
+
+fn described(idp: &Idp, issuer: &str) {
+    let (issuer, token_url) = (issuer.to_owned(), idp.token_url());
+    idp.judge(move |request, number| match request.target.path() {
+        "/token" => Answer::token(&format!("tok-{number}"), 3_600),
+        "/.well-known/openid-configuration" => {
+            Answer::json(200, &json!({ "issuer": issuer, "token_endpoint": token_url }))
+        }
+        _ => Answer::new(404, "no"),
+    });
+}
+
+#[tokio::test]
+async fn an_issuer_is_asked_once_where_its_endpoint_is() {
+    let idp = Idp::start();
+    described(&idp, &idp.token_url().replace("/token", ""));
+    let daemon = discovering(&idp);
+    daemon.until_client("demo", |snapshot| snapshot.token.is_some()).await;
+    assert_eq!(refresh(&daemon).await.state(), ClientState::Fresh);
+    let asked: Vec<_> = idp.requests().iter().map(|request| request.target.path().to_owned()).collect();
+    assert_eq!(
+        asked,
+        ["/.well-known/oauth-authorization-server", "/.well-known/openid-configuration", "/token", "/token"]
+    );
+}
+
+#[tokio::test]
+async fn another_issuers_description_gets_no_secret() {
+    let idp = Idp::start();
+    described(&idp, "https://other.example");
+    let daemon = discovering(&idp);
+    daemon.until_client("demo", |snapshot| snapshot.failure.is_some()).await;
+    let failure = daemon.status("demo").await.last_failure.unwrap();
+    assert_eq!(failure.reason, "ISSUER_ANSWER_INVALID");
+    assert!(failure.text.contains("names another issuer; write issuer exactly as"), "{}", failure.text);
+    assert!(idp.requests().iter().all(|request| request.body.is_empty()), "the secret was sent");
+}
+
+#[tokio::test]
+async fn a_certificate_is_read_anew_and_what_is_wrong_with_it_is_told() {
+    let idp = Idp::start_tls();
+    let ca = tempfile::NamedTempFile::new().unwrap();
+    fs::write(ca.path(), idp.ca_pem()).unwrap();
+    let daemon = start(
+        &idp,
+        &format!(
+            "auth_method = \"self_signed_tls_client_auth\"\ntls = {{ ca_file = \"{}\", \
+             certificate_file = \"@DIR@/cert\", key_file = \"@DIR@/key\" }}",
+            ca.path().display()
+        ),
+    );
+    daemon.until_client("demo", |snapshot| snapshot.failure.is_some()).await;
+    let missing = daemon.status("demo").await.last_failure.unwrap();
+    assert!(missing.text.contains("/cert: does not exist"), "{}", missing.text);
+    let key = write_key(&daemon.dir().join("key"));
+    let certificate = rcgen::CertificateParams::new(vec!["acme".to_owned()]).unwrap().self_signed(&key).unwrap();
+    write_secret(&daemon.dir().join("cert"), "no certificate");
+    let status = refresh(&daemon).await;
+    let unusable = status.last_failure.unwrap();
+    assert_eq!(unusable.reason, "SECRET_UNREADABLE");
+    assert!(unusable.text.contains("the client certificate cannot be used"), "{}", unusable.text);
+    write_secret(&daemon.dir().join("cert"), &certificate.pem());
+    daemon.until_client("demo", |snapshot| snapshot.token.is_some()).await;
+    assert_eq!(idp.requests().pop().unwrap().field("client_id"), Some("acme"));
+}
