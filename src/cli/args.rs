@@ -139,6 +139,11 @@ pub struct CheckArgs {
     #[arg(long, conflicts_with = "user")]
     pub online: bool,
 
+    /// Where an issuer refuses a client's secret or key, try the other ways to use it, once each, and say which it takes;
+    /// beware of issuers that lock a client out after some refusals
+    #[arg(long, requires = "online")]
+    pub try_methods: bool,
+
     #[command(flatten)]
     pub supposed: SupposedArgs,
 

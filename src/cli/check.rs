@@ -5,7 +5,7 @@ use std::{pin::pin, sync::Arc, time::Duration};
 use futures_util::stream::{self, StreamExt as _};
 use serde_json::{Value, json};
 
-use super::{Exit, Outcome, Trouble, args, output, progress, run, supposed};
+use super::{Exit, Outcome, Trouble, args, methods, output, progress, run, supposed};
 use crate::{
     clock::SystemClock,
     config::{self, ClientSettings, Config, Problem, Problems},
@@ -25,7 +25,7 @@ pub(super) async fn check(args: args::CheckArgs) -> Outcome {
     }
     if args.online {
         let what = format!("the issuers of {}", counted(config.clients.len()));
-        return progress::waiting(&what, online(&config, args.json)).await;
+        return progress::waiting(&what, online(&config, args.json, args.try_methods)).await;
     }
     if args.json {
         let names: Vec<_> = config.clients.keys().map(|name| json!({ "name": name.as_str() })).collect();
@@ -70,10 +70,10 @@ fn problem(problem: &Problem) -> Value {
 
 /// One real token request for each client, a few at a time. Prints what came of it in the order of the clients' names,
 /// never the token.
-async fn online(config: &Config, as_json: bool) -> Outcome {
+async fn online(config: &Config, as_json: bool, try_methods: bool) -> Outcome {
     let transports = &Transports::default();
     let tries = stream::iter(&config.clients)
-        .map(|(name, settings)| async move { (name, attempt(settings, transports).await) })
+        .map(|(name, settings)| async move { (name, attempt(settings, transports, try_methods).await) })
         // As many as a daemon makes at one issuer, which may be everybody's.
         .buffered(PER_ISSUER);
     let mut tries = pin!(tries);
@@ -105,12 +105,23 @@ struct Good {
     odd: Vec<String>,
 }
 
-async fn attempt(settings: &ClientSettings, transports: &Transports) -> Result<Good, Failure> {
+async fn attempt(settings: &ClientSettings, transports: &Transports, try_methods: bool) -> Result<Good, Failure> {
     let http = transports
         .client(&settings.endpoint.transport)
         .map_err(|error| Failure::new(FailureKind::Unreachable, error.to_string()))?;
-    let issued = Endpoint::new(Arc::clone(&settings.endpoint), http, Arc::new(SystemClock)).fetch().await?;
-    judge(settings, &issued)
+    let endpoint = Endpoint::new(Arc::clone(&settings.endpoint), http.clone(), Arc::new(SystemClock));
+    match endpoint.fetch().await {
+        Ok(issued) => judge(settings, &issued),
+        Err(mut failure) => {
+            if try_methods
+                && failure.invalid_client
+                && let Some(taken) = methods::taken(&settings.endpoint, &http).await
+            {
+                failure.text = format!("{}; {taken}", failure.text).into();
+            }
+            Err(failure)
+        }
+    }
 }
 
 fn judge(settings: &ClientSettings, issued: &Issued) -> Result<Good, Failure> {

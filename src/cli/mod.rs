@@ -8,6 +8,7 @@ mod exec;
 mod exit;
 mod headers;
 mod health;
+mod methods;
 mod orders;
 mod output;
 mod progress;

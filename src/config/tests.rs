@@ -441,6 +441,11 @@ fn refresh_numbers() {
     refuses("refresh.retry_cap", &["0", "\"999ms\"", "\"2h\"", "\"5\"", "1.5", "true", "9223372036854775807"]);
     refuses("budget.per_day", &["0", "-1", "1.0", "\"5\"", "1000001"]);
     refuses("assumed_lifetime", &["0", "\"31d\"", "\"\""]);
+    let prefetch = |lines: &str| good(lines).refresh.prefetch;
+    assert!(prefetch("concurrency = \"overlap\""));
+    assert!(!prefetch("concurrency = \"exclusive\""), "a new token would end somebody's");
+    assert!(prefetch("concurrency = \"exclusive\"\nprefetch = true"));
+    refuses("concurrency", &["\"one\"", "1"]);
 }
 
 #[test]

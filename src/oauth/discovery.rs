@@ -125,6 +125,8 @@ struct Aliases {
 
 #[cfg(test)]
 mod tests {
+    use proptest::prelude::*;
+
     use super::*;
 
     fn issuer(text: &str) -> Issuer {
@@ -171,6 +173,12 @@ mod tests {
         ] {
             let said = understand(body).unwrap_err();
             assert!(said.contains(problem), "{said}");
+        }
+    }
+    proptest! {
+        #[test]
+        fn nothing_that_an_issuer_says_makes_it_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {
+            prop_assert!(issuer("https://issuer.example").understand(&body).is_err());
         }
     }
 }

@@ -40,6 +40,7 @@ pub(super) const KEYS: Keys = Keys {
         "client_assertion_type",
         "client_id",
         "client_secret",
+        "concurrency",
         "expires_at_field",
         "expires_in_unit",
         "grant",

@@ -22,11 +22,18 @@ pub(super) fn check(client: &Table<'_>, shared: &mut Shared) -> Arc<RefreshPolic
         retry_cap_without_token: duration("retry_cap_without_token", &RETRY, default.retry_cap_without_token),
         refused_cap: duration("refused_cap", &LONG_RETRY, default.refused_cap),
         retry_after_cap: duration("retry_after_cap", &LONG_RETRY, default.retry_after_cap),
-        prefetch: client.key("prefetch").flag().unwrap_or(default.prefetch),
+        prefetch: prefetch(client, &default),
         idle_after: client.key("idle_after").duration(&LIFETIME).or(default.idle_after),
         budget_per_day: client.key("budget").table(&BUDGET).key("per_day").whole(PER_DAY).or(default.budget_per_day),
     };
     shared.refresh(policy)
+}
+
+/// Whether the first token is fetched at start. Not where it would end another one that somebody may be using, unless
+/// that is said to be meant.
+fn prefetch(client: &Table<'_>, default: &RefreshPolicy) -> bool {
+    let overlap = client.key("concurrency").choice(&CONCURRENCY).unwrap_or(true);
+    client.key("prefetch").flag().unwrap_or(overlap && default.prefetch)
 }
 
 /// The part of a token's life in which it is renewed.
@@ -57,6 +64,8 @@ pub(super) const KEYS: Keys = Keys {
 
 pub(super) const BUDGET: Keys = Keys { known: &["per_day"], planned: &[] };
 
+/// Whether a new token leaves the old one valid.
+const CONCURRENCY: [(&str, bool); 2] = [("exclusive", false), ("overlap", true)];
 /// The last twentieth of a token's life is left for retries, however short the life.
 const FRACTION: RangeInclusive<f64> = 0.01..=0.95;
 const MIN_VALIDITY: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(3600);

@@ -3,6 +3,7 @@
 use std::slice;
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
+use proptest::prelude::*;
 use ring::signature::{
     ECDSA_P256_SHA256_FIXED, ECDSA_P384_SHA384_FIXED, KeyPair as _, RSA_PSS_2048_8192_SHA256, UnparsedPublicKey,
     VerificationAlgorithm,
@@ -128,6 +129,18 @@ fn the_compact_form_is_that_of_rfc_7515() {
     let message = parts[..2].join(".");
     assert_eq!(parts[2], encoded(&key.signature(Algorithm::Hs256, message.as_bytes()).unwrap()));
     assert_eq!(format!("{key:?} {:?}", slice::from_ref(&key)), "SigningKey { .. } [SigningKey { .. }]");
+}
+
+proptest! {
+    #[test]
+    fn nothing_that_is_read_as_a_key_makes_it_panic(text in ".*", at in 0..RSA_PKCS8.len(), letter in "[A-Za-z0-9+/=]") {
+        let _ = read(&text);
+        let mut damaged = RSA_PKCS8.to_owned();
+        damaged.replace_range(at..=at, &letter);
+        if let Err(problem) = read(&damaged) {
+            prop_assert!(!problem.contains("MII") && problem.len() < 200, "{}", problem);
+        }
+    }
 }
 
 const HMAC: &str = "sPf3vhgWb-KLT8rU3Baf4vWpdkdeVbkj7RV6ptlpUSo";

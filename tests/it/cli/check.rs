@@ -150,6 +150,31 @@ fn online_everything_odd_is_said_with_the_key_to_set() {
 }
 
 #[test]
+fn online_the_other_ways_to_use_a_secret_are_tried_if_that_is_asked_for() {
+    let [basic, none] = [Idp::start(), Idp::start()];
+    basic.judge(|request, _| match request.header("authorization") {
+        Some(_) => Answer::token("tok", 3_600),
+        None => Answer::error(401, "invalid_client"),
+    });
+    none.otherwise(|_| Answer::error(401, "invalid_client"));
+    let dir = directory(&[client("a-basic", &basic, ""), client("b-none", &none, "")].concat());
+    let refused = "FAILED: HTTP 401, invalid_client (check client_id, client_secret and auth_method)";
+    assert_eq!(
+        check(dir.path(), &["--online", "--try-methods"]),
+        Ended::new(
+            69,
+            &format!(
+                "a-basic: {refused}; it takes auth_method = \"client_secret_basic\" [CREDENTIALS_REFUSED]\n\
+                 b-none: {refused}; it takes none of the other ways to use what the client has; check that itself \
+                 [CREDENTIALS_REFUSED]\n"
+            ),
+            "bearerd: 2 of 2 clients got no token\n"
+        )
+    );
+    assert_eq!((basic.request_count(), none.request_count()), (2, 3), "each way once, and none after the right one");
+}
+
+#[test]
 fn online_every_client_is_tried_and_failures_are_counted() {
     // Each has an issuer of its own, as they are asked at the same time.
     let [good, refusing, dead] = [Idp::start(), Idp::start(), Idp::start()];

@@ -56,9 +56,12 @@ pub(super) struct Shared {
     pub(super) count: watch::Sender<usize>,
 }
 
+/// Decides on an answer by the request and by how many were answered like this, this one included.
+type Judge = dyn Fn(&Recorded, u64) -> Answer + Send;
+
 pub(super) struct State {
     pub(super) script: VecDeque<Answer>,
-    pub(super) otherwise: Box<dyn Fn(&Recorded, u64) -> Answer + Send>,
+    pub(super) otherwise: Box<Judge>,
     given: u64,
     pub(super) requests: Vec<Recorded>,
     at_once: usize,
