@@ -125,11 +125,12 @@ impl Endpoint {
         let facts = Facts { token_url: found.token_url.as_str(), now: self.issuers_time(sent) };
         let request = TokenRequest::build(&self.settings, proof, &credentials.grant, &facts)
             .map_err(|problem| misconfigured(&format!("the key {problem}")))?;
+        let secrets: Vec<_> = credentials.secrets().chain(&request.signed).cloned().collect();
         let response =
             client.execute(http_request(url, request)).await.map_err(|error| self.unreachable(error, url))?;
         let reply = self.receive(response, url).await?;
         self.learn_time(&reply);
-        let redactor = Redactor::new(&self.settings.client_id, &credentials.secrets().collect::<Vec<_>>());
+        let redactor = Redactor::new(&self.settings.client_id, &secrets.iter().collect::<Vec<_>>());
         let answer = Answer {
             status: reply.status,
             content_type: reply.header(&header::CONTENT_TYPE),
@@ -250,7 +251,7 @@ impl Endpoint {
 }
 
 /// Made by hand, as the builder would turn user information in the URL into a second `Authorization` header.
-fn http_request(url: &Url, TokenRequest { form, authorization }: TokenRequest) -> Request {
+fn http_request(url: &Url, TokenRequest { form, authorization, .. }: TokenRequest) -> Request {
     let mut request = Request::new(Method::POST, url.clone());
     let headers = request.headers_mut();
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));

@@ -19,6 +19,8 @@ pub struct TokenRequest {
     pub form: Form,
     /// The value of the `Authorization` header, if the client authenticates with one; marked as sensitive.
     pub authorization: Option<HeaderValue>,
+    /// What was signed for it: nothing of that may be shown either.
+    pub signed: Vec<Sensitive>,
 }
 
 impl TokenRequest {
@@ -57,6 +59,7 @@ impl TokenRequest {
         }
         self.form.append("client_assertion_type", kind);
         self.form.append("client_assertion", assertion.expose());
+        self.signed.push(assertion.clone());
     }
 
     /// Adds what the grant is about.
@@ -68,6 +71,7 @@ impl TokenRequest {
                     let subject = subject.as_deref().unwrap_or(&settings.client_id);
                     let assertion = terms.sign(key, (&settings.client_id, subject), claims, facts)?;
                     self.form.append("assertion", assertion.expose());
+                    self.signed.push(assertion);
                 }
             }
             (Grant::TokenExchange(subject), Proof::Assertion(token)) => {

@@ -399,6 +399,24 @@ fn configuration(idp: &Idp) -> String {
 
 const CLIENTS: [&str; 3] = ["post", "basic", "raw"];
 
+/// A client for each other place that a secret comes from, and for each other use of one.
+fn other_configuration(idp: &Idp) -> String {
+    let secret = "client_secret = { file = \"@DIR@/secret\" }";
+    let file = "auth_method = \"client_assertion_file\"\nclient_assertion_file = \"@DIR@/secret\"\nprefetch = false";
+    let exchange = "grant = \"token_exchange\"\nsubject_token_file = \"@DIR@/secret\"\nprefetch = false";
+    [
+        client("assertion", idp, file).replace(secret, ""),
+        client("exchange", idp, exchange),
+        client("command", idp, "prefetch = false").replace(
+            "{ file = \"@DIR@/secret\" }",
+            "[{ file = \"@DIR@/gone\" }, { command = [\"/bin/cat\", \"@DIR@/secret\"] }]",
+        ),
+    ]
+    .concat()
+}
+
+const OTHER_CLIENTS: [&str; 3] = ["assertion", "exchange", "command"];
+
 fn assert_nothing_leaked(printed: &str) {
     let leaks = Search::of(&[SECRET, TOKEN, PASSWORD]).found_in(printed);
     let shown: Vec<String> = leaks.iter().take(20).map(|leak| leak.chars().take(400).collect()).collect();
@@ -409,7 +427,8 @@ fn assert_nothing_leaked(printed: &str) {
 /// in one of the other places for each other client.
 fn echo(format: &str, clients: &[&str], echoes: impl Fn(&str) -> Vec<String>) {
     let idp = Idp::start();
-    let mut watched = Watched::start(&configuration(&idp), format);
+    let configuration = if clients == OTHER_CLIENTS { other_configuration(&idp) } else { configuration(&idp) };
+    let mut watched = Watched::start(&configuration, format);
     for (turn, client) in clients.iter().enumerate() {
         for (number, echo) in echoes(&format!("id-of-{client}")).iter().enumerate() {
             let answers = answers(echo);
@@ -425,6 +444,52 @@ fn echo(format: &str, clients: &[&str], echoes: impl Fn(&str) -> Vec<String>) {
 #[test]
 fn an_echoed_secret_reaches_no_text() {
     echo("text", &CLIENTS, likely_echoes);
+}
+
+#[test]
+fn an_echoed_assertion_or_token_of_somebody_else_reaches_no_text() {
+    echo("text", &OTHER_CLIENTS, likely_echoes);
+}
+
+#[test]
+fn what_is_signed_and_the_key_reach_nothing() {
+    let idp = Idp::start();
+    let keys = "issuer = \"https://issuer.example\"\nprefetch = false";
+    let signed = format!("auth_method = \"private_key_jwt\"\nprivate_key = {{ file = \"@DIR@/key\" }}\n{keys}");
+    let config = client("signed", &idp, &signed).replace("client_secret = { file = \"@DIR@/secret\" }", "")
+        + &client("coded", &idp, &format!("auth_method = \"client_secret_jwt\"\n{keys}"));
+    let mut watched = Watched::start(&config, "text");
+    let key = rcgen::KeyPair::generate_for(&rcgen::PKCS_ECDSA_P256_SHA256).unwrap().serialize_pem();
+    write_secret(&watched.daemon.dir().join("key"), &key);
+    idp.judge(|request, number| {
+        let assertion = request.field("client_assertion").unwrap();
+        let (_, signature) = assertion.rsplit_once('.').unwrap();
+        match number % 3 {
+            0 => Answer::json(401, &json!({ "error": "invalid_client", "error_description": assertion })),
+            1 => Answer::new(500, format!("<p>{assertion}</p>")),
+            _ => Answer::json(
+                400,
+                &json!({ "error": "invalid_request", "error_description": format!("bad {signature}") }),
+            ),
+        }
+    });
+    for client in ["signed", "coded"].repeat(3) {
+        watched.run(&["refresh", client]);
+        watched.run(&["status", client]);
+    }
+    let requests = idp.requests();
+    assert_eq!(requests.len(), 6);
+    let assertions = requests.iter().map(|request| request.field("client_assertion").unwrap());
+    // Claims and signature; the header is the same for everybody.
+    let signed = assertions.flat_map(|assertion| assertion.split('.').skip(1));
+    let hidden: Vec<_> = key.lines().filter(|line| !line.starts_with('-')).chain(signed).collect();
+    let printed = watched.end();
+    for part in hidden.iter().flat_map(|part| part.as_bytes().chunks_exact(16)) {
+        let part = std::str::from_utf8(part).unwrap();
+        let leak = printed.lines().find(|line| line.contains(part));
+        assert_eq!(leak, None, "{part}");
+    }
+    assert_nothing_leaked(&printed);
 }
 
 #[test]

@@ -583,7 +583,7 @@ class Failures(WithDemo):
 
     def test_a_secret_that_cannot_be_read(self):
         error, details = self.fails(grpc.StatusCode.FAILED_PRECONDITION, "SECRET_UNREADABLE", ask("lost"))
-        self.assertIn("does not exist; write the client secret to it", error.details())
+        self.assertIn("does not exist; write the secret to it", error.details())
         self.assertGreaterEqual(details["RetryInfo"].retry_delay.ToSeconds(), 29)
 
     def test_a_watcher_is_told_the_same(self):
