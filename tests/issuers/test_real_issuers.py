@@ -302,23 +302,6 @@ class WithOidcProvider(Scenario):
         answer = self.server.call(f"{self.server.issuer}/api", headers=headers)
         self.assertEqual((answer.get("client_id"), answer.get("audience")), (self.client_id, "https://api.example/v1"), answer)
 
-    def dpop(self, **registration):
-        secret, _ = self.client(dpop_bound_access_tokens=True, **registration)
-        daemon = self.daemon(secret, dpop=True)
-        first = daemon.token()
-        self.assertEqual(self.active(first)["token_type"], "DPoP")
-        url = f"{self.server.issuer}/api"
-        lines = daemon.run("headers", "it", "--method", "GET", "--url", url).stdout.splitlines()
-        answer = self.server.call(url, headers=dict(line.split(": ", 1) for line in lines))
-        self.assertEqual(answer.get("client_id"), self.client_id, answer)
-        self.assertNotEqual(daemon.refresh(), first)
-
-    def test_dpop_proves_the_key_to_the_issuer_and_to_the_api(self):
-        self.dpop()
-
-    def test_dpop_with_a_nonce_that_the_issuer_demands(self):
-        self.dpop(nonce=True)
-
     def test_an_assertion_file_is_read_at_each_request(self):
         key = keys.new_key("ES256")
         self.server.register(self.client_id, "private_key_jwt", "ES256", key)
@@ -337,19 +320,12 @@ class WithOidcProvider(Scenario):
         assertion()
         self.assertNotEqual(daemon.refresh(), first)
 
-    def revocation(self, **settings):
+    def test_a_token_lives_on_when_the_daemon_stops(self):
         secret, _ = self.client()
-        daemon = self.daemon(secret, **settings)
+        daemon = self.daemon(secret)
         token = daemon.token()
-        self.active(token)
         daemon.stop()
-        return self.server.introspect(token)["active"]
-
-    def test_revoke_on_stop_makes_the_token_inactive(self):
-        self.assertFalse(self.revocation(revoke_on_stop=True))
-
-    def test_without_revoke_on_stop_the_token_lives_on(self):
-        self.assertTrue(self.revocation())
+        self.active(token)
 
 
 @each_method(
@@ -364,14 +340,6 @@ class WithOidcProvider(Scenario):
 )
 class WithKeycloak(Scenario):
     kind = Keycloak
-
-    def test_dpop(self):
-        secret = self.secret("client_secret_basic")
-        made = secret.make()
-        secret.give(made)
-        self.register(secret, made, **{"dpop.bound.access.tokens": "true"})
-        daemon = self.daemon(secret, dpop=True)
-        self.assertIn("jkt", self.active(daemon.token())["cnf"])
 
     def test_a_token_is_exchanged(self):
         secret = self.secret("client_secret_basic")
@@ -388,16 +356,6 @@ class WithKeycloak(Scenario):
         token = daemon.token()
         self.active(token)
         self.assertNotEqual(token, subject)
-
-    def test_revoke_on_stop_makes_the_token_inactive(self):
-        secret = self.secret("client_secret_basic")
-        made = secret.make()
-        secret.give(made)
-        self.register(secret, made)
-        daemon = self.daemon(secret, revoke_on_stop=True)
-        token = daemon.token()
-        daemon.stop()
-        self.assertFalse(self.server.introspect(token)["active"])
 
 
 class NothingLeaks(unittest.TestCase):
