@@ -207,6 +207,18 @@ pub struct HeadersArgs {
     #[arg(long = "set", value_name = "NAME=VALUE")]
     pub set: Vec<String>,
 
+    /// HTTP method of the call, for a client whose calls each need a proof (DPoP)
+    #[arg(long, value_name = "METHOD", requires = "url")]
+    pub method: Option<String>,
+
+    /// URL of the call, for the same
+    #[arg(long, value_name = "URL", requires = "method")]
+    pub url: Option<String>,
+
+    /// What the API gave last in its DPoP-Nonce header, for the same
+    #[arg(long, value_name = "NONCE", requires = "method")]
+    pub nonce: Option<String>,
+
     /// Print a JSON object
     #[arg(long)]
     pub json: bool,

@@ -78,6 +78,7 @@ fn config(issuer: &Issuer, secret: Sensitive) -> Result<Config, Trouble> {
             grant: Grant::ClientCredentials,
             client_id: CLIENT_ID.into(),
             auth: ClientAuth::Secret { method: SecretMethod::Post, sources: [SecretSource::Drawn(secret)].into() },
+            dpop: false,
             identity: None,
             scope: Some("demo".into()),
             audience: None,

@@ -1,18 +1,33 @@
 //! `bearerd headers`
 
-use std::{collections::BTreeMap, path::PathBuf};
+use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
 use http::{HeaderName, HeaderValue};
 use regex_lite::Regex;
+use tonic::Request;
 
-use super::{Exit, Outcome, Trouble, args, output, token};
+use super::{Exit, Outcome, Trouble, args, output, socket, token};
 use crate::pb::v1;
 
 /// Prints the complete header lines of an API call.
 pub(super) async fn headers(named: Option<PathBuf>, args: args::HeadersArgs) -> Outcome {
     let given = given(&args.set)?;
-    let (token, rejection) = token::fetch(named, args.ask).await?;
-    let lines = complete(&token, given)?;
+    let call = args.method.zip(args.url).map(|(method, url)| Call { method, url, nonce: args.nonce });
+    let timeout = args.ask.timeout;
+    let (mut token, rejection) = token::fetch(named.clone(), args.ask).await?;
+    let mut proof = None;
+    if token.proof_required {
+        let call = call.ok_or_else(|| {
+            let text = format!("each call with a token of `{}` needs a proof; add --method and --url", token.client);
+            Trouble::new(Exit::Usage, text)
+        })?;
+        let answer = prove(named, &token.client, call, timeout).await?;
+        // It may be a newer one.
+        token = answer.token.unwrap_or(token);
+        proof = Some(answer.proof);
+    }
+    let mut lines = complete(&token, given)?;
+    lines.extend(proof.map(|proof| ("DPoP".to_owned(), proof)));
     if args.json {
         output::json(&lines.into_iter().collect::<BTreeMap<_, _>>())?;
     } else {
@@ -20,6 +35,27 @@ pub(super) async fn headers(named: Option<PathBuf>, args: args::HeadersArgs) -> 
         output::print(text.as_bytes())?;
     }
     token::replaced(&token, rejection)
+}
+
+/// The call that the headers are for.
+struct Call {
+    method: String,
+    url: String,
+    nonce: Option<String>,
+}
+
+async fn prove(
+    named: Option<PathBuf>,
+    client: &str,
+    call: Call,
+    timeout: Duration,
+) -> Result<v1::SignProofResponse, Trouble> {
+    let Call { method, url, nonce } = call;
+    let nonce = nonce.unwrap_or_default();
+    let mut request = Request::new(v1::SignProofRequest { client: client.to_owned(), method, url, nonce });
+    request.set_timeout(timeout);
+    let mut broker = socket::connect(named).await?.broker();
+    socket::answer(timeout, broker.sign_proof(request)).await
 }
 
 /// The values given on the command line, by lower-case name.

@@ -29,6 +29,7 @@ fn as_json(token: &v1::Token, rejection: v1::Rejection) -> serde_json::Value {
         "issued_at": token.issued_at.as_ref().map(output::rfc3339),
         "expires_at": token.expires_at.as_ref().map(output::rfc3339),
         "scope": token.scope,
+        "proof_required": token.proof_required,
         "headers": token.headers.iter().map(header).collect::<Vec<_>>(),
         "rejection": (rejection != v1::Rejection::Unspecified).then(|| short(rejection)),
     })

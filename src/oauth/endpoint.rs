@@ -18,7 +18,8 @@ use super::{
     assertion::{self, Facts},
     client_auth::Proof,
     credentials::{self, Credentials},
-    discovery::{Found, Issuer},
+    discovery::Found,
+    dpop::ProofKey,
     redact::Redactor,
     request::TokenRequest,
     response::{self, Answer, Expectations},
@@ -28,7 +29,7 @@ use super::{
 use crate::{
     clock::Clock,
     token::{
-        Failure, FailureKind, Issued, TokenSource,
+        Binding, Failure, FailureKind, Issued, Prover, TokenSource,
         source::{Fetching, Looking},
     },
 };
@@ -38,11 +39,13 @@ use crate::{
 /// Holds nothing but references and what was learnt of the issuer: what an attempt needs lives only as long as the
 /// attempt.
 pub struct Endpoint {
-    settings: Arc<Settings>,
-    http: HttpClient,
-    clock: Arc<dyn Clock>,
+    pub(super) settings: Arc<Settings>,
+    pub(super) http: HttpClient,
+    pub(super) clock: Arc<dyn Clock>,
     /// The revision of the credentials that were used last.
     used: AtomicU64,
+    /// The key that tokens are bound to, if they are.
+    bound: Option<Arc<ProofKey>>,
     /// By how many seconds the issuer's clock was ahead of the local one when it answered last.
     skew: AtomicI64,
 }
@@ -52,7 +55,9 @@ impl Endpoint {
     /// [`Transports::client`](super::Transports::client) for `settings.transport`.
     #[must_use]
     pub fn new(settings: Arc<Settings>, http: HttpClient, clock: Arc<dyn Clock>) -> Self {
-        Self { settings, http, clock, used: AtomicU64::new(0), skew: AtomicI64::new(0) }
+        // Without one, because the system gives no random numbers, each attempt says so.
+        let bound = settings.dpop.then(|| ProofKey::draw(Arc::clone(&clock)).ok().map(Arc::new)).flatten();
+        Self { settings, http, clock, used: AtomicU64::new(0), bound, skew: AtomicI64::new(0) }
     }
 
     async fn attempt(&self) -> Result<Issued, Failure> {
@@ -72,7 +77,7 @@ impl Endpoint {
             None => self.http.current(),
         };
         let found = self.find(&client).await?;
-        let outcome = self.try_each(&client, &found, &credentials).await;
+        let outcome = self.try_each(Way { client: &client, found: &found, credentials: &credentials }).await;
         if let (Place::Discovered(issuer), Err(failure)) = (&self.settings.place, &outcome)
             && !matches!(failure.kind, FailureKind::Busy)
             && !failure.invalid_client
@@ -84,10 +89,11 @@ impl Endpoint {
     }
 
     /// Asks with each of the credentials until one is accepted.
-    async fn try_each(&self, client: &Client, found: &Found, credentials: &Credentials) -> Result<Issued, Failure> {
+    async fn try_each(&self, way: Way<'_>) -> Result<Issued, Failure> {
+        let Way { found, credentials, .. } = way;
         let mut refused = None;
         for (number, proof) in &credentials.proofs {
-            match self.ask(client, found, proof, credentials).await {
+            match self.ask(way, proof, true).await {
                 Ok(mut issued) => {
                     issued.secret_in_use = *number;
                     issued.oddities.extend(credentials.unread.iter().cloned());
@@ -109,13 +115,8 @@ impl Endpoint {
         Err(failure)
     }
 
-    async fn ask(
-        &self,
-        client: &Client,
-        found: &Found,
-        proof: &Proof,
-        credentials: &Credentials,
-    ) -> Result<Issued, Failure> {
+    async fn ask(&self, way: Way<'_>, proof: &Proof, again: bool) -> Result<Issued, Failure> {
+        let Way { client, found, credentials } = way;
         let url = match (&credentials.identity, &found.alias) {
             (Some(_), Some(alias)) => alias,
             _ => &found.token_url,
@@ -123,13 +124,21 @@ impl Endpoint {
         let sent = self.clock.now().wall;
         // The canonical endpoint, also when it is reached under another name.
         let facts = Facts { token_url: found.token_url.as_str(), now: self.issuers_time(sent) };
-        let request = TokenRequest::build(&self.settings, proof, &credentials.grant, &facts)
+        let mut request = TokenRequest::build(&self.settings, proof, &credentials.grant, &facts)
             .map_err(|problem| misconfigured(&format!("the key {problem}")))?;
+        let nonce = self.bound.as_ref().and_then(|key| key.nonce());
+        if self.settings.dpop {
+            request.proof = Some(self.prove(url, nonce.as_deref(), facts.now)?);
+        }
         let secrets: Vec<_> = credentials.secrets().chain(&request.signed).cloned().collect();
         let response =
             client.execute(http_request(url, request)).await.map_err(|error| self.unreachable(error, url))?;
         let reply = self.receive(response, url).await?;
         self.learn_time(&reply);
+        if self.wants_nonce(&reply, nonce.as_deref()) && again {
+            // With a fresh assertion: the issuer has seen this one.
+            return Box::pin(self.ask(way, proof, false)).await;
+        }
         let redactor = Redactor::new(&self.settings.client_id, &secrets.iter().collect::<Vec<_>>());
         let answer = Answer {
             status: reply.status,
@@ -142,64 +151,30 @@ impl Endpoint {
             sent,
             received: self.clock.now().wall,
         };
-        response::parse(&answer, &Expectations::new(&self.settings, url, &redactor))
+        let mut issued = response::parse(&answer, &Expectations::new(&self.settings, url, &redactor))?;
+        issued.binding = self.bound.as_ref().map(|key| Binding::to(Arc::clone(key) as Arc<dyn Prover>));
+        Ok(issued)
     }
 
-    /// Where to ask: as configured, as known from before, or as the issuer tells.
-    async fn find(&self, client: &Client) -> Result<Arc<Found>, Failure> {
-        let issuer = match &self.settings.place {
-            Place::TokenUrl(url) => return Ok(Arc::new(Found::at(url.clone()))),
-            Place::Discovered(issuer) => issuer,
+    fn prove(&self, url: &Url, nonce: Option<&str>, now: SystemTime) -> Result<HeaderValue, Failure> {
+        let proof = match &self.bound {
+            Some(key) => key.for_request(url, nonce, assertion::seconds(now)).ok(),
+            None => None,
         };
-        let now = self.clock.now().boot;
-        let known = self.http.found(&issuer.text);
-        if let Some((found, at)) = &known
-            && now.since(*at) < BELIEVED
-        {
-            return Ok(Arc::clone(found));
-        }
-        match (self.discover(client, issuer).await, known) {
-            (Ok(found), _) => {
-                let found = Arc::new(found);
-                self.http.remember(&issuer.text, Arc::clone(&found), now);
-                Ok(found)
-            }
-            // What was true a day ago is better than no token.
-            (Err(_), Some((found, _))) => Ok(found),
-            (Err(failure), None) => Err(failure),
-        }
+        proof
+            .and_then(|proof| HeaderValue::try_from(proof).ok())
+            .ok_or_else(|| misconfigured(&"no key to bind tokens to: the system gives no random numbers"))
     }
 
-    /// Asks the issuer where its endpoints are.
-    async fn discover(&self, client: &Client, issuer: &Issuer) -> Result<Found, Failure> {
-        let mut failed = None;
-        for url in issuer.metadata_urls() {
-            let mut request = Request::new(Method::GET, url.clone());
-            request.headers_mut().insert(header::ACCEPT, HeaderValue::from_static("application/json"));
-            let response = client.execute(request).await.map_err(|error| self.unreachable(error, &url))?;
-            let reply = self.receive(response, &url).await?;
-            let problem = match reply.status {
-                200 => match issuer.understand(&reply.body) {
-                    Ok(found) => return Ok(found),
-                    Err(problem) => problem,
-                },
-                status @ (429 | 500..) => {
-                    let text = format!("discovery at {}{}: HTTP {status}", unreachable::host(&url), url.path());
-                    return Err(Failure::new(FailureKind::Busy, text).throttled(status == 429));
-                }
-                status => format!("is not there (HTTP {status}); check issuer, or set token_url"),
-            };
-            let text = format!("the issuer's description at {}{} {problem}", unreachable::host(&url), url.path());
-            // An answer that is wrong says more than the absence of another.
-            if reply.status == 200 || failed.is_none() {
-                failed = Some(Failure::new(FailureKind::Malformed, text));
-            }
-        }
-        Err(failed.unwrap_or_else(|| misconfigured(&"the issuer has no place for its description")))
+    /// Keeps the nonce of an answer. Whether the request was refused for want of it (RFC 9449 section 8).
+    fn wants_nonce(&self, reply: &Reply, sent: Option<&str>) -> bool {
+        let (Some(key), Some(nonce)) = (&self.bound, reply.header(&DPOP_NONCE)) else { return false };
+        key.keep_nonce(nonce);
+        matches!(reply.status, 400 | 401) && sent != Some(nonce)
     }
 
     /// Takes in the answer, at most 1 MiB of it.
-    async fn receive(&self, mut response: Response, url: &Url) -> Result<Reply, Failure> {
+    pub(super) async fn receive(&self, mut response: Response, url: &Url) -> Result<Reply, Failure> {
         let (status, headers) = (response.status().as_u16(), std::mem::take(response.headers_mut()));
         let mut body = Zeroizing::new(Vec::with_capacity(FIRST_ROOM));
         while let Some(chunk) = response.chunk().await.map_err(|error| self.unreachable(error, url))? {
@@ -232,7 +207,7 @@ impl Endpoint {
         self.skew.store(if skew.unsigned_abs() > AGREEING { skew } else { 0 }, Ordering::Relaxed);
     }
 
-    fn unreachable(&self, error: reqwest::Error, url: &Url) -> Failure {
+    pub(super) fn unreachable(&self, error: reqwest::Error, url: &Url) -> Failure {
         unreachable::explain(error, url, &self.settings)
     }
 
@@ -251,7 +226,7 @@ impl Endpoint {
 }
 
 /// Made by hand, as the builder would turn user information in the URL into a second `Authorization` header.
-fn http_request(url: &Url, TokenRequest { form, authorization, .. }: TokenRequest) -> Request {
+fn http_request(url: &Url, TokenRequest { form, authorization, proof, .. }: TokenRequest) -> Request {
     let mut request = Request::new(Method::POST, url.clone());
     let headers = request.headers_mut();
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
@@ -260,11 +235,14 @@ fn http_request(url: &Url, TokenRequest { form, authorization, .. }: TokenReques
     if let Some(value) = authorization {
         headers.insert(header::AUTHORIZATION, value);
     }
+    if let Some(proof) = proof {
+        headers.insert(DPOP, proof);
+    }
     *request.body_mut() = Some(form.into_bytes().into());
     request
 }
 
-fn misconfigured(problem: &dyn std::fmt::Display) -> Failure {
+pub(super) fn misconfigured(problem: &dyn std::fmt::Display) -> Failure {
     Failure::new(FailureKind::Misconfigured, problem.to_string())
 }
 
@@ -281,6 +259,14 @@ impl TokenSource for Endpoint {
     }
 }
 
+/// What all requests of one attempt have in common.
+#[derive(Clone, Copy)]
+struct Way<'a> {
+    client: &'a Client,
+    found: &'a Found,
+    credentials: &'a Credentials,
+}
+
 /// How far an attempt has come.
 enum Stage {
     ReadingSecret,
@@ -288,10 +274,10 @@ enum Stage {
 }
 
 /// An answer that has been received as a whole.
-struct Reply {
-    status: u16,
+pub(super) struct Reply {
+    pub(super) status: u16,
     headers: HeaderMap,
-    body: Zeroizing<Vec<u8>>,
+    pub(super) body: Zeroizing<Vec<u8>>,
 }
 
 impl Reply {
@@ -315,7 +301,7 @@ fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
 const FIRST_ROOM: usize = 8 * 1024;
 /// Largest body that is taken in, in bytes.
 const MOST_BODY: usize = 1024 * 1024;
+const DPOP: HeaderName = HeaderName::from_static("dpop");
+const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 /// Clocks that agree this well count as one, in seconds: a date has no fractions, and an answer travels.
 const AGREEING: u64 = 5;
-/// How long what an issuer says of its endpoints is believed.
-const BELIEVED: Duration = Duration::from_secs(24 * 3600);

@@ -19,6 +19,8 @@ pub struct TokenRequest {
     pub form: Form,
     /// The value of the `Authorization` header, if the client authenticates with one; marked as sensitive.
     pub authorization: Option<HeaderValue>,
+    /// The proof that goes into the `DPoP` header, if tokens are bound to a key.
+    pub proof: Option<HeaderValue>,
     /// What was signed for it: nothing of that may be shown either.
     pub signed: Vec<Sensitive>,
 }

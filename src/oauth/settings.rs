@@ -16,6 +16,8 @@ pub struct Settings {
     pub client_id: Box<str>,
     /// How the client authenticates, and where what it takes is read from at each attempt.
     pub auth: ClientAuth,
+    /// Tokens are to be bound to a key of the daemon's (RFC 9449).
+    pub dpop: bool,
     /// The certificate that the connection is made with (RFC 8705).
     pub identity: Option<Box<Identity>>,
     /// `scope`, space separated; `None`: the parameter is not sent.
@@ -48,6 +50,7 @@ impl Settings {
             place,
             grant,
             client_id,
+            dpop,
             scope,
             audience,
             resource,
@@ -61,7 +64,7 @@ impl Settings {
             attempt_timeout: _,
         } = self;
         (place, grant, client_id) == (&other.place, &other.grant, &other.client_id)
-            && (scope, audience) == (&other.scope, &other.audience)
+            && (dpop, scope, audience) == (&other.dpop, &other.scope, &other.audience)
             && (resource, parameters, token_type) == (&other.resource, &other.parameters, &other.token_type)
             && (expires_in_unit, expires_at_field) == (&other.expires_in_unit, &other.expires_at_field)
     }
@@ -133,6 +136,7 @@ pub(super) mod tests {
             grant: Grant::ClientCredentials,
             client_id: "acme".into(),
             auth: with_secret(SecretMethod::Post),
+            dpop: false,
             identity: None,
             scope: None,
             audience: None,

@@ -42,6 +42,7 @@ impl Refresher {
             sent,
             lifetime: life.length,
             ends: sent.boot.plus(life.length),
+            binding: issued.binding,
         };
         let progress = self.known.as_ref().map_or(Progress::New, |known| self.terms.policy.progress(known, &token));
         let before = std::mem::replace(&mut self.progress, progress);

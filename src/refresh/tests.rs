@@ -109,6 +109,7 @@ fn issued(value: &str, lifetime: u64) -> Issued {
         refresh_in: None,
         secret_in_use: 1,
         oddities: Vec::new(),
+        binding: None,
     }
 }
 

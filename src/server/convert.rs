@@ -26,6 +26,7 @@ pub(super) fn token(name: &ClientName, token: &AccessToken, headers: &[RequestHe
         expires_at: Some(timestamp(token.expires_at_wall(now))),
         scope: token.scope.clone().into_string(),
         headers: headers.iter().map(header).collect(),
+        proof_required: token.binding.is_some(),
     }
 }
 

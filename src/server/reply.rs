@@ -38,6 +38,11 @@ pub enum Refusal {
         /// When this was found.
         now: Moment,
     },
+    /// A proof was asked for, and the client's tokens need none.
+    NotBound {
+        /// Whose.
+        client: Box<str>,
+    },
     /// The caller's user has too much in use.
     TooMany {
         /// Of what.
@@ -99,6 +104,11 @@ impl Refusal {
             ),
             Self::Invalid(text) => Told::lasting(Code::InvalidArgument, "REQUEST_INVALID", text.to_string()),
             Self::NoToken { client, refused, now } => no_token(client, refused, *now),
+            Self::NotBound { client } => Told::lasting(
+                Code::FailedPrecondition,
+                "PROOF_NOT_NEEDED",
+                format!("tokens of `{client}` are not bound to a key; use them without a proof, or set dpop = true"),
+            ),
             Self::TooMany { full, caller } => {
                 Told::passing(Code::ResourceExhausted, "CALLER_LIMIT", too_many(*full, caller), AFTER_LIMIT)
             }

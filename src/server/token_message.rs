@@ -45,6 +45,7 @@ struct Token<'a> {
     times: [(u32, prost_types::Timestamp); 2],
     headers: &'a [RequestHeader],
     id: &'a str,
+    bound: bool,
 }
 
 impl<'a> Token<'a> {
@@ -58,6 +59,7 @@ impl<'a> Token<'a> {
             times: [(6, time(token.sent.wall)), (7, time(token.expires_at_wall(now)))],
             headers: &entry.request_headers,
             id,
+            bound: token.binding.is_some(),
         }
     }
 
@@ -66,7 +68,13 @@ impl<'a> Token<'a> {
         let scope = text_length(self.scope);
         let times: usize = self.times.iter().map(|(_, time)| message_length(time_length(time))).sum();
         let headers: usize = self.headers.iter().map(|header| message_length(Header::of(header).length())).sum();
-        texts + scope + times + headers + message_length(self.authorization_length()) + text_length(self.id)
+        texts
+            + scope
+            + times
+            + headers
+            + message_length(self.authorization_length())
+            + text_length(self.id)
+            + number_length(self.bound.into())
     }
 
     fn authorization_length(&self) -> usize {
@@ -96,6 +104,7 @@ impl<'a> Token<'a> {
             put_varint(out, header.length());
             header.put(out);
         }
+        put_number(out, 10, self.bound.into());
     }
 }
 
@@ -193,8 +202,16 @@ mod tests {
         pb::v1,
         refresh::registry::tests::entry,
         sensitive::Sensitive,
-        token::{AccessToken, Rejection, TokenId},
+        token::{AccessToken, Binding, ProvenCall, Prover, Rejection, TokenId},
     };
+
+    struct Unused;
+
+    impl Prover for Unused {
+        fn prove(&self, _: &ProvenCall<'_>, _: &Sensitive) -> Option<String> {
+            None
+        }
+    }
 
     fn headers() -> impl Strategy<Value = Vec<RequestHeader>> {
         let rule = prop_oneof![
@@ -212,7 +229,7 @@ mod tests {
         #[test]
         fn is_what_the_generated_code_writes(
             value in ".{1,200}", scope in ".{0,40}", headers in headers(), epoch: u64, serial: u64,
-            lifetime in 0_u64..10_000_000, rejection in 0_usize..6,
+            lifetime in 0_u64..10_000_000, rejection in 0_usize..6, bound: bool,
         ) {
             let now = SystemClock.now();
             let token = AccessToken {
@@ -224,6 +241,7 @@ mod tests {
                 sent: now,
                 lifetime: Duration::from_secs(lifetime),
                 ends: now.boot.plus(Duration::from_secs(lifetime)),
+                binding: bound.then(|| Binding::to(Arc::new(Unused))),
             };
             let rejections = [
                 None, Some(Rejection::AlreadyReplaced), Some(Rejection::RateLimited), Some(Rejection::Replaced),

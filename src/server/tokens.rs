@@ -2,8 +2,10 @@
 
 use std::time::Duration;
 
+use http::Method;
 use tokio::time::Instant;
 use tonic::{Request, Response, Status};
+use url::Url;
 
 use super::{
     convert,
@@ -14,7 +16,7 @@ use super::{
 use crate::{
     pb::v1::{self, token_broker_server::TokenBroker},
     refresh::{Authorized, Given},
-    token::{Ask, Refused},
+    token::{Ask, ProvenCall, Refused},
 };
 
 #[tonic::async_trait]
@@ -26,6 +28,27 @@ impl TokenBroker for Session {
         let token = convert::token(&entry.name, &given.token, &entry.request_headers, self.shared.clock.now());
         let rejection = convert::rejection(given.rejection).into();
         Ok(Response::new(v1::GetTokenResponse { token: Some(token), rejection }))
+    }
+
+    async fn sign_proof(
+        &self,
+        request: Request<v1::SignProofRequest>,
+    ) -> Result<Response<v1::SignProofResponse>, Status> {
+        let deadline = || deadline(request.metadata().as_ref(), PATIENCE);
+        let v1::SignProofRequest { client, method, url, nonce } = request.get_ref();
+        let url = provable(method, url)?;
+        let call = ProvenCall { method, url: &url, nonce: Some(nonce.as_str()).filter(|nonce| !nonce.is_empty()) };
+        let wanted = v1::GetTokenRequest { client: client.clone(), ..v1::GetTokenRequest::default() };
+        let (client, given) = self.token(&wanted, deadline).await?;
+        let entry = client.entry();
+        let Some(binding) = &given.token.binding else {
+            return Err(Refusal::NotBound { client: entry.name.as_str().into() }.into());
+        };
+        let proof = binding
+            .prove(&call, &given.token.value)
+            .ok_or_else(|| Status::internal("the system gives no random numbers for a proof"))?;
+        let token = convert::token(&entry.name, &given.token, &entry.request_headers, self.shared.clock.now());
+        Ok(Response::new(v1::SignProofResponse { token: Some(token), proof }))
     }
 
     type WatchTokenStream = TokenStream;
@@ -126,6 +149,20 @@ fn ask(request: &v1::GetTokenRequest) -> Result<Ask, Refusal> {
         .map(|id| id.parse().map_err(|error| Refusal::Invalid(format!("`rejected_token_id`: {error}").into())))
         .transpose()?;
     Ok(Ask { min_validity, rejected })
+}
+
+/// The URL of a call as a proof has it (RFC 9449 section 4.2): without query and fragment.
+fn provable(method: &str, url: &str) -> Result<String, Refusal> {
+    if Method::from_bytes(method.as_bytes()).is_err() {
+        return Err(Refusal::Invalid("`method` is not an HTTP method; write one like GET".into()));
+    }
+    let mut url = Url::parse(url)
+        .ok()
+        .filter(|url| matches!(url.scheme(), "http" | "https") && url.has_host())
+        .ok_or_else(|| Refusal::Invalid("`url` is not an http or https URL; write the whole of it".into()))?;
+    url.set_query(None);
+    url.set_fragment(None);
+    Ok(url.into())
 }
 
 /// How long a caller without a deadline waits for a first token.

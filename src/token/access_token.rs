@@ -7,6 +7,7 @@ use std::{
     time::{Duration, SystemTime},
 };
 
+use super::Binding;
 use crate::{
     moment::{BootTime, Moment},
     sensitive::Sensitive,
@@ -32,6 +33,8 @@ pub struct Issued {
     pub secret_in_use: u8,
     /// What was odd about the answer and which key to set, for a person.
     pub oddities: Vec<Box<str>>,
+    /// The key that it is bound to, if it is.
+    pub binding: Option<Binding>,
 }
 
 /// Tells two tokens of a client apart; opaque to callers and safe to log.
@@ -148,6 +151,8 @@ pub struct AccessToken {
     pub lifetime: Duration,
     /// The end of its life on the boot-time clock: `lifetime` after `sent`, or earlier ([`AccessToken::aged`]).
     pub ends: BootTime,
+    /// The key that it is bound to, if it is.
+    pub binding: Option<Binding>,
 }
 
 impl AccessToken {
@@ -227,6 +232,7 @@ mod tests {
             sent: at(100, 1_000),
             lifetime: Duration::from_secs(60),
             ends: BootTime::after_boot(Duration::from_secs(160)),
+            binding: None,
         };
         assert_eq!(token.remaining(at(110, 1_010)), Duration::from_secs(50));
         assert_eq!(token.remaining(at(110, 1_055)), Duration::from_secs(5), "paused without boot time");

@@ -205,6 +205,7 @@ pub(crate) mod tests {
             refresh_in: None,
             secret_in_use: 1,
             oddities: Vec::new(),
+            binding: None,
         }
     }
 
@@ -218,6 +219,7 @@ pub(crate) mod tests {
             sent: moment(sent),
             lifetime: Duration::from_secs(lifetime),
             ends: moment(sent + lifetime).boot,
+            binding: None,
         }
     }
 

@@ -123,6 +123,32 @@ class Okta(Recipe, unittest.TestCase):
         self.assertEqual((token.returncode, token.stdout), (0, "okta-token-1\n"), token.stderr)
 
 
+class OktaDpop(Okta):
+    name = "okta-dpop"
+    scheme = "DPoP"
+    URL = "https://api.example.com/api/v1/users"
+
+    def vendor(self):
+        return vendors.OktaDpop(KEY)
+
+    # The first try has no nonce; that is how it goes.
+    def documented(self, daemon, vendor):
+        self.assertEqual([refused[1] for refused in vendor.refused], ["use_dpop_nonce"])
+        self.assertEqual(vendor.without_nonce, 1)
+        headers = daemon.run("headers", self.name, "--method", "GET", "--url", self.URL)
+        self.assertEqual(headers.returncode, 0, headers.stderr)
+        lines = dict(line.split(": ", 1) for line in headers.stdout.splitlines())
+        self.assertEqual(lines["Authorization"], "DPoP oktadpop-token-1")
+        claims = vendor.proof(lines["DPoP"], "GET", self.URL)
+        self.assertEqual(claims["ath"], jose.digest(b"oktadpop-token-1"))
+        self.assertEqual(len(vendor.keys), 1, "the token and the calls have one key")
+
+    def test_an_elliptic_key_does_it_too(self):
+        daemon, _ = self.daemon({"/etc/bearerd/keys/okta.pem": EC_KEY.pem()}, vendors.OktaDpop(EC_KEY))
+        token = daemon.run("token", self.name)
+        self.assertEqual((token.returncode, token.stdout), (0, "oktadpop-token-1\n"), token.stderr)
+
+
 class Entra(Recipe, unittest.TestCase):
     name = "entra"
     values = {"YOUR_TENANT_ID": "a-tenant"}

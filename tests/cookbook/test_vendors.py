@@ -66,6 +66,28 @@ class Fakes(unittest.TestCase):
             form = self.asserted(vendor, KEY.sign(self.claims(vendor, f"{ORIGIN}{vendor.path}"))) | change
             self.assertEqual(self.ask(vendor, form)[:2], (400, "invalid_request"), change)
 
+    def test_dpop_is_asked_for_and_its_nonce_then(self):
+        vendor = vendors.OktaDpop(KEY)
+
+        def form():
+            return self.asserted(vendor, KEY.sign(self.claims(vendor, f"{ORIGIN}{vendor.path}")))
+
+        def proof(**claims):
+            numbers = KEY.private.public_key().public_numbers()
+            jwk = {"kty": "RSA"}
+            for name, number in (("e", numbers.e), ("n", numbers.n)):
+                jwk[name] = jose.encode(number.to_bytes((number.bit_length() + 7) // 8))
+            right = {"htm": "POST", "htu": f"{ORIGIN}{vendor.path}", "iat": int(time.time())}
+            return KEY.sign(right | {"jti": f"{time.monotonic_ns()}"} | claims, typ="dpop+jwt", jwk=jwk)
+
+        self.assertEqual(self.ask(vendor, form())[:2], (400, "invalid_dpop_proof"))
+        self.assertEqual(self.ask(vendor, form(), DPoP=proof())[:2], (400, "use_dpop_nonce"))
+        for wrong in ({"htm": "GET"}, {"htu": ORIGIN}, {"iat": 1}):
+            answer = self.ask(vendor, form(), DPoP=proof(nonce=vendor.nonce, **wrong))
+            self.assertEqual(answer[:2], (400, "invalid_dpop_proof"), wrong)
+        status, _, body = self.ask(vendor, form(), DPoP=proof(nonce=vendor.nonce))
+        self.assertEqual((status, body.get("token_type")), (200, "DPoP"))
+
     def test_entra_takes_the_token_of_one_service_account(self):
         vendor = vendors.EntraFederated(KEY)
         self.assertEqual(self.ask(vendor, self.asserted(vendor, vendor.projected(vendor.subject)))[0], 200)

@@ -153,6 +153,51 @@ class Okta(Vendor):
         return super().grant(token) | {"scope": self.fields["scope"]}
 
 
+class OktaDpop(Okta):
+    nonce = "8NLZ-one"
+
+    def __init__(self, key):
+        super().__init__(key)
+        self.keys, self.without_nonce = set(), 0
+
+    def answer(self, request):
+        status, headers, body = super().answer(request)
+        return status, headers | {"dpop-nonce": self.nonce}, body
+
+    def authenticate(self, request):
+        identity = super().authenticate(request)
+        proofs = request.headers.get_all("DPoP", [])
+        if len(proofs) != 1:
+            raise Refused(400, "invalid_dpop_proof", "The DPoP proof JWT header is missing.")
+        claims = self.proof(proofs[0], "POST", self.endpoint)
+        if "nonce" not in claims:
+            self.without_nonce += 1
+        if claims.get("nonce") != self.nonce:
+            raise Refused(400, "use_dpop_nonce", "Authorization server requires nonce in DPoP proof.")
+        return identity
+
+    def proof(self, text, method, url):
+        """The claims of a proof for this request (RFC 9449 section 4.3)."""
+        try:
+            header, _ = jose.read(text)
+            jwk = header["jwk"]
+            header, claims = jose.verify(text, jose.public_of(jwk), ("RS256", "RS384", "RS512", "ES256"))
+            if header.get("typ") != "dpop+jwt" or {"d", "p", "q"} & set(jwk):
+                raise jose.Bad("typ is not dpop+jwt, or a private key")
+            if (claims.get("htm"), claims.get("htu")) != (method, url):
+                raise jose.Bad(f"for {claims.get('htm')} {claims.get('htu')}")
+            if abs(time.time() - claims["iat"]) > 60 or claims["jti"] in self.used:
+                raise jose.Bad("iat is not now, or jti was used")
+        except (KeyError, jose.Bad) as bad:
+            raise Refused(400, "invalid_dpop_proof", f"The DPoP proof JWT is invalid: {bad}") from bad
+        self.used.add(claims["jti"])
+        self.keys.add(jose.thumbprint(jwk))
+        return claims
+
+    def grant(self, token):
+        return super().grant(token) | {"token_type": "DPoP"}
+
+
 class Entra(Vendor):
     path = "/a-tenant/oauth2/v2.0/token"
     fields = CLIENT_CREDENTIALS | {"scope": "https://graph.microsoft.com/.default"}

@@ -302,6 +302,23 @@ class WithOidcProvider(Scenario):
         answer = self.server.call(f"{self.server.issuer}/api", headers=headers)
         self.assertEqual((answer.get("client_id"), answer.get("audience")), (self.client_id, "https://api.example/v1"), answer)
 
+    def dpop(self, **registration):
+        secret, _ = self.client(dpop_bound_access_tokens=True, **registration)
+        daemon = self.daemon(secret, dpop=True)
+        first = daemon.token()
+        self.assertEqual(self.active(first)["token_type"], "DPoP")
+        url = f"{self.server.issuer}/api"
+        lines = daemon.run("headers", "it", "--method", "GET", "--url", url).stdout.splitlines()
+        answer = self.server.call(url, headers=dict(line.split(": ", 1) for line in lines))
+        self.assertEqual(answer.get("client_id"), self.client_id, answer)
+        self.assertNotEqual(daemon.refresh(), first)
+
+    def test_dpop_proves_the_key_to_the_issuer_and_to_the_api(self):
+        self.dpop()
+
+    def test_dpop_with_a_nonce_that_the_issuer_demands(self):
+        self.dpop(nonce=True)
+
     def test_an_assertion_file_is_read_at_each_request(self):
         key = keys.new_key("ES256")
         self.server.register(self.client_id, "private_key_jwt", "ES256", key)
@@ -340,6 +357,14 @@ class WithOidcProvider(Scenario):
 )
 class WithKeycloak(Scenario):
     kind = Keycloak
+
+    def test_dpop(self):
+        secret = self.secret("client_secret_basic")
+        made = secret.make()
+        secret.give(made)
+        self.register(secret, made, **{"dpop.bound.access.tokens": "true"})
+        daemon = self.daemon(secret, dpop=True)
+        self.assertIn("jkt", self.active(daemon.token())["cnf"])
 
     def test_a_token_is_exchanged(self):
         secret = self.secret("client_secret_basic")

@@ -15,13 +15,16 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
-use bearerd::pb::v1::{ClientState, ClientStatus, GetTokenRequest, RefreshClientRequest};
+use bearerd::pb::v1::{
+    ClientState, ClientStatus, GetTokenRequest, RefreshClientRequest, SignProofRequest, SignProofResponse,
+};
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};
 use serde_json::{Value, json};
 use tokio::task::JoinSet;
+use tonic::{Code, Response, Status};
 
 use crate::support::{
-    daemon::{ADMINS, ANYBODY, Running, within, write_secret},
+    daemon::{ADMINS, ANYBODY, Refusal, Running, within, write_secret},
     idp::{Answer, Idp, Recorded},
 };
 
@@ -343,4 +346,81 @@ async fn a_certificate_is_read_anew_and_what_is_wrong_with_it_is_told() {
     write_secret(&daemon.dir().join("cert"), &certificate.pem());
     daemon.until_client("demo", |snapshot| snapshot.token.is_some()).await;
     assert_eq!(idp.requests().pop().unwrap().field("client_id"), Some("acme"));
+}
+
+/// Header and claims of a proof by the key in it (RFC 9449 section 4.3), and that key.
+fn opened(proof: &str) -> (Value, Value) {
+    let (header, claims, signed, signature) = parts(proof);
+    assert_eq!((&header["typ"], &header["alg"]), (&json!("dpop+jwt"), &json!("ES256")));
+    assert_eq!(header["jwk"].as_object().unwrap().len(), 4, "the public half only");
+    let coordinate = |name| BASE64URL.decode(header["jwk"][name].as_str().unwrap()).unwrap();
+    let point = [vec![4], coordinate("x"), coordinate("y")].concat();
+    UnparsedPublicKey::new(&ECDSA_P256_SHA256_FIXED, point).verify(signed.as_bytes(), &signature).unwrap();
+    (header["jwk"].clone(), claims)
+}
+
+async fn prove(daemon: &Running, client: &str, method: &str, url: &str) -> Result<SignProofResponse, Status> {
+    let [client, method, url, nonce] = [client, method, url, "of-the-api"].map(str::to_owned);
+    let mut broker = daemon.connect().await.broker();
+    within(broker.sign_proof(SignProofRequest { client, method, url, nonce })).await.map(Response::into_inner)
+}
+
+#[tokio::test]
+async fn a_bound_token_comes_with_proofs_for_its_calls() {
+    let idp = Idp::start();
+    idp.judge(|request, number| {
+        let (_, claims) = opened(request.header("dpop").unwrap());
+        let token = json!({ "access_token": format!("tok-{number}"), "token_type": "DPoP", "expires_in": 3_600 });
+        let answer = match claims["nonce"].as_str() {
+            Some("of-the-issuer") => Answer::json(200, &token),
+            _ => Answer::error(400, "use_dpop_nonce"),
+        };
+        answer.header("dpop-nonce", "of-the-issuer")
+    });
+    let daemon = start(&idp, "dpop = true\nclient_secret = { file = \"@DIR@/secret\" }");
+    let token = daemon.get("demo").await.unwrap();
+    assert_eq!((token.authorization.as_str(), token.proof_required), ("DPoP tok-2", true));
+    let requests = idp.requests();
+    assert_eq!(requests.len(), 2, "the second with the nonce");
+    let proofs: Vec<_> = requests.iter().map(|request| opened(request.header("dpop").unwrap())).collect();
+    let told = ["htm", "htu"].map(|claim| proofs[1].1[claim].as_str().unwrap().to_owned());
+    assert_eq!(told, ["POST".to_owned(), idp.token_url()]);
+    assert_ne!(proofs[0].1["jti"], proofs[1].1["jti"]);
+    let answer = prove(&daemon, "demo", "GET", "https://api.example/a?b=c#d").await.unwrap();
+    let (key, mut claims) = opened(&answer.proof);
+    assert_eq!((&key, &answer.token.unwrap()), (&proofs[0].0, &token), "one key for the token and its calls");
+    claims.as_object_mut().unwrap().retain(|name, _| !["jti", "iat"].contains(&name.as_str()));
+    let hash = ring::digest::digest(&ring::digest::SHA256, b"tok-2");
+    assert_eq!(
+        claims,
+        json!({ "htm": "GET", "htu": "https://api.example/a", "nonce": "of-the-api", "ath": BASE64URL.encode(hash) })
+    );
+    for (method, url) in [("GET", "ftp://x"), ("GET", "/a"), ("G T", "https://x"), ("", "https://x")] {
+        let refused = prove(&daemon, "demo", method, url).await.unwrap_err();
+        assert_eq!(Refusal::of(&refused).reason, "REQUEST_INVALID", "{method} {url}");
+    }
+    let refreshed = refresh(&daemon).await;
+    assert_eq!((refreshed.state(), idp.request_count()), (ClientState::Fresh, 3), "the nonce is kept");
+    assert!(refreshed.warnings.is_empty(), "{:?}", refreshed.warnings);
+}
+
+#[tokio::test]
+async fn an_issuer_that_does_not_bind_is_not_believed() {
+    let idp = Idp::start();
+    let daemon = start(&idp, "dpop = true\nclient_secret = { file = \"@DIR@/secret\" }");
+    daemon.until_client("demo", |snapshot| snapshot.failure.is_some()).await;
+    let failure = daemon.status("demo").await.last_failure.unwrap();
+    assert_eq!(failure.reason, "ISSUER_ANSWER_INVALID");
+    assert!(failure.text.contains("not bound to the key (its token_type is not DPoP)"), "{}", failure.text);
+}
+
+#[tokio::test]
+async fn a_proof_is_for_bound_tokens_only() {
+    let idp = Idp::start();
+    let daemon = Running::with_demo(&idp);
+    let refused = prove(&daemon, "demo", "GET", "https://api.example/").await.unwrap_err();
+    let refusal = Refusal::of(&refused);
+    assert_eq!((refusal.code, refusal.reason.as_str()), (Code::FailedPrecondition, "PROOF_NOT_NEEDED"));
+    let unknown = prove(&daemon, "dem", "GET", "https://api.example/").await.unwrap_err();
+    assert_eq!(unknown.code(), Code::NotFound);
 }

@@ -77,6 +77,7 @@ async fn a_token_comes_with_all_that_is_needed_to_use_it() {
         expires_at: Some(expires_at),
         scope: "read write".to_owned(),
         headers: headers.into(),
+        proof_required: false,
     };
     assert_eq!(token, expected);
     let (epoch, serial) = token.id.split_once('-').unwrap();

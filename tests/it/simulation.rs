@@ -265,6 +265,7 @@ impl Issuer {
             refresh_in: None,
             secret_in_use: 1,
             oddities: Vec::new(),
+            binding: None,
         }
     }
 }
@@ -524,6 +525,7 @@ impl TokenSource for Hourly {
                 refresh_in: None,
                 secret_in_use: 1,
                 oddities: Vec::new(),
+                binding: None,
             })
         })
     }

@@ -53,6 +53,7 @@ impl Bench {
                 method: SecretMethod::Post,
                 sources: [SecretSource::File(secret.into())].into(),
             },
+            dpop: false,
             identity: None,
             scope: None,
             audience: None,
@@ -432,5 +433,5 @@ async fn the_issuers_clock_is_compared_with_ours() {
 
 #[test]
 fn an_endpoint_is_small() {
-    assert!(size_of::<Endpoint>() <= 6 * size_of::<usize>());
+    assert!(size_of::<Endpoint>() <= 7 * size_of::<usize>());
 }

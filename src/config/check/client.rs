@@ -41,6 +41,7 @@ pub(super) const KEYS: Keys = Keys {
         "client_id",
         "client_secret",
         "concurrency",
+        "dpop",
         "expires_at_field",
         "expires_in_unit",
         "grant",

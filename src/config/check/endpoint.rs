@@ -25,6 +25,10 @@ pub(super) fn check(client: &Table<'_>, shared: &mut Shared) -> Option<Settings>
     let resource = request::resource(&client.key("resource"));
     let parameters = request::parameters(&client.key("parameters"));
     let token_type = token_type(&client.key("token_type"));
+    let dpop = client.key("dpop").flag().unwrap_or(false);
+    if dpop && client.key("token_type").is_set() {
+        client.key("token_type").problem("says what dpop = true decides", "remove one of them");
+    }
     let expires_in_unit = client.key("expires_in_unit").choice(&UNITS).unwrap_or_default();
     let expires_at_field = client.key("expires_at_field").text().map(Box::from);
     let place = place?;
@@ -34,6 +38,7 @@ pub(super) fn check(client: &Table<'_>, shared: &mut Shared) -> Option<Settings>
         grant: grant?,
         client_id: client_id?,
         auth: auth?,
+        dpop,
         identity: connection.identity,
         scope,
         audience,

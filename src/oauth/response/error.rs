@@ -103,9 +103,7 @@ fn advice(status: u16, code: Option<&str>, proof: &str) -> Option<Cow<'static, s
         (Some("slow_down" | "temporarily_unavailable" | "server_error"), _) => return None,
         (Some("invalid_scope"), _) => "check scope",
         (Some("invalid_target"), _) => "check resource and audience",
-        (Some("invalid_dpop_proof" | "use_dpop_nonce"), _) => {
-            "the issuer requires DPoP for this client, which bearerd does not offer; have it switched off"
-        }
+        (Some("invalid_dpop_proof" | "use_dpop_nonce"), _) => "set dpop = true; if it is, check this machine's clock",
         (Some("invalid_client"), _) | (_, 401) => {
             return Some(format!("check client_id, {proof} and auth_method").into());
         }

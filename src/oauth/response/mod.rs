@@ -72,6 +72,8 @@ pub struct Expectations<'a> {
     pub expires_at_field: Option<&'a str>,
     /// The key of the configuration that names what the client proves itself with.
     pub proof: &'static str,
+    /// The token is to be bound to a key (RFC 9449).
+    pub bound: bool,
     /// Knows what was secret in the request.
     pub redactor: &'a Redactor,
 }
@@ -87,6 +89,7 @@ impl<'a> Expectations<'a> {
             expires_in_unit: settings.expires_in_unit,
             expires_at_field: settings.expires_at_field.as_deref(),
             proof: settings.proof(),
+            bound: settings.dpop,
             redactor,
         }
     }

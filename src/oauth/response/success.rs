@@ -28,6 +28,13 @@ pub(super) fn issued(
 ) -> Result<Issued, Failure> {
     let value = access_token(fields, expectations.redactor).map_err(|problem| error::unusable(answer, &problem))?;
     let mut oddities = Oddities::new(expectations.redactor);
+    if expectations.bound && !fields.text("token_type").is_some_and(|told| told.eq_ignore_ascii_case(DPOP)) {
+        // RFC 9449 section 5: whoever steals such a token can use it.
+        return Err(error::unusable(
+            answer,
+            "a token that is not bound to the key (its token_type is not DPoP); remove dpop",
+        ));
+    }
     let token_type = token_type(fields, expectations, &mut oddities);
     let expires_in = lifetime::told(fields, expectations, clock, &mut oddities);
     let jwt_lifetime = jwt::expiry(value.expose()).map(|exp| clock.until(exp));
@@ -44,6 +51,7 @@ pub(super) fn issued(
         refresh_in,
         secret_in_use: 0,
         oddities: oddities.notes,
+        binding: None,
     })
 }
 
@@ -100,6 +108,9 @@ fn no_token(fields: &Fields, redactor: &Redactor) -> String {
 
 /// The authentication scheme (RFC 6749 section 7.1): as configured, else as answered, else `Bearer`.
 fn token_type(fields: &Fields, expectations: &Expectations<'_>, oddities: &mut Oddities<'_>) -> Cow<'static, str> {
+    if expectations.bound {
+        return Cow::Borrowed(DPOP);
+    }
     if let Some(forced) = expectations.token_type {
         return Cow::Owned(forced.to_owned());
     }
@@ -160,6 +171,7 @@ fn note_early_exp(told: Option<Duration>, claimed: Option<Duration>, oddities: &
     }
 }
 
+const DPOP: &str = "DPoP";
 const BEARER: Cow<'static, str> = Cow::Borrowed("Bearer");
 /// How much of the issuer's words is quoted in an oddity, in bytes.
 const QUOTED: usize = 100;

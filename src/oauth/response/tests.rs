@@ -273,7 +273,7 @@ fn row_okta_with_dpop_is_refused_with_the_reason() {
     assert_eq!(failure.kind, FailureKind::Refused);
     assert!(
         failure.text.contains("use_dpop_nonce: Authorization server requires")
-            && failure.text.contains("requires DPoP for")
+            && failure.text.contains("set dpop = true")
     );
 }
 

@@ -30,7 +30,7 @@ fn everything_that_belongs_to_a_token_is_in_its_json() {
             r#"{"access_token":"t-1","authorization":"Bearer t-1","client":"demo","expires_at":"TIME","#,
             r#""headers":[{"name":"Who","pattern":"[0-9]+","per_call":true,"value":null},"#,
             r#"{"name":"X-P","pattern":null,"per_call":false,"value":"acme"}],"#,
-            r#""id":"ID-1","issued_at":"TIME","rejection":null,"scope":"a b","token_type":"Bearer"}"#,
+            r#""id":"ID-1","issued_at":"TIME","proof_required":false,"rejection":null,"scope":"a b","token_type":"Bearer"}"#,
             "\n"
         ))
     );
