@@ -79,6 +79,7 @@ fn config(issuer: &Issuer, secret: Sensitive) -> Result<Config, Trouble> {
             client_id: CLIENT_ID.into(),
             auth: ClientAuth::Secret { method: SecretMethod::Post, sources: [SecretSource::Drawn(secret)].into() },
             dpop: false,
+            revocation: None,
             identity: None,
             scope: Some("demo".into()),
             audience: None,

@@ -11,7 +11,7 @@ use super::{ClientSettings, Environment, Sources, load};
 use crate::{
     access::{Caller, Conditions, Fact, Id, Policy, Rule},
     oauth::{
-        BasicEncoding, ClientAuth, Grant, Identity, LifetimeUnit, Place, ProxyChoice,
+        BasicEncoding, ClientAuth, Grant, Identity, LifetimeUnit, Place, ProxyChoice, Revocation,
         assertion::{Audience, Terms},
         client_auth::SecretMethod,
         discovery::Issuer,
@@ -299,6 +299,25 @@ fn grants() {
         let problems = other(lines).unwrap_err();
         assert!(problems.starts_with(problem) && problems.lines().count() == 1, "{problems}");
     }
+}
+
+#[test]
+fn revocation() {
+    let revocation = |lines: &str| good(lines).endpoint.revocation.clone();
+    assert_eq!(revocation("revocation_url = \"https://x.example/r\""), None, "only if it is wanted");
+    let at = Revocation::At(Box::new("https://x.example/r".parse().unwrap()));
+    assert_eq!(revocation("revoke_on_stop = true\nrevocation_url = \"https://x.example/r\""), Some(at));
+    let discovered = only(
+        "issuer = \"https://x.example\"\nclient_id = \"me\"\nclient_secret = { env = \"A\" }\nrevoke_on_stop = true",
+    );
+    assert_eq!(discovered.unwrap().endpoint.revocation, Some(Revocation::Discovered));
+    refuses("revocation_url", &["\"http://x.example/\"", "\"x\"", "1"]);
+    let problem = |lines: &str| other(&format!("auth_method = \"none\"\nrevoke_on_stop = true\n{lines}")).unwrap_err();
+    assert!(problem("").starts_with("revocation_url: is missing"));
+    assert!(
+        problem("revocation_url = \"https://x.example/r\"\nconcurrency = \"exclusive\"")
+            .starts_with("revoke_on_stop: would end a token that others use")
+    );
 }
 
 #[test]

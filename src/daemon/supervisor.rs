@@ -3,9 +3,11 @@
 use std::{
     collections::{BTreeMap, HashMap},
     sync::Arc,
+    time::Duration,
 };
 
-use tokio::{runtime::Handle as Runtime, task::JoinHandle};
+use futures_util::stream::{self, StreamExt as _};
+use tokio::{runtime::Handle as Runtime, task::JoinHandle, time::timeout};
 
 use super::{
     assemble::{self, AssembleError, Assembler},
@@ -25,6 +27,8 @@ pub struct Supervisor {
     engine: Runtime,
     clock_watch: JoinHandle<()>,
     running: HashMap<ClientName, JoinHandle<()>>,
+    /// Of clients whose last token is revoked when the daemon stops.
+    revoking: HashMap<ClientName, Arc<dyn TokenSource>>,
 }
 
 /// The sources of clients that are about to start or to change theirs. Made first, so that a failure changes nothing.
@@ -37,7 +41,7 @@ impl Supervisor {
         let all = Arc::clone(&registry);
         let clock_watch = engine.spawn(ClockWatch::new(Arc::clone(&clock)).run(move || all.ring()));
         let assembler = Assembler::new(clock, registry.pulse());
-        Self { registry, assembler, engine, clock_watch, running: HashMap::new() }
+        Self { registry, assembler, engine, clock_watch, running: HashMap::new(), revoking: HashMap::new() }
     }
 
     /// Makes what the changes need, without starting anything.
@@ -63,6 +67,12 @@ impl Supervisor {
         let mut entries = HashMap::with_capacity(new.len());
         let mut ended = Vec::new();
         for (name, change) in changes {
+            let revoked = new.get(name).is_some_and(|settings| settings.endpoint.revocation.is_some());
+            match prepared.0.get(name) {
+                Some(source) if revoked => drop(self.revoking.insert(name.clone(), Arc::clone(source))),
+                None if revoked => {}
+                _ => drop(self.revoking.remove(name)),
+            }
             if matches!(change, Change::Stop | Change::Replace) {
                 ended.extend(self.running.remove(name));
             }
@@ -95,12 +105,26 @@ impl Supervisor {
         assemble::entry(name, settings, handle)
     }
 
-    /// Ends all tasks and waits until they have ended.
+    /// Ends all tasks and waits until they have ended; then revokes the tokens of those clients that want it.
     pub async fn stop(&mut self) {
         self.abort();
         for (_, task) in self.running.drain() {
             // Ended by the abort just made, which is the error expected here.
             let _ = task.await;
+        }
+        let entries = self.registry.entries();
+        let revoking = self.revoking.drain().filter_map(|(name, source)| {
+            let token = entries.get(&name)?.handle().look().0.token.clone()?;
+            Some(async move {
+                match source.revoke(&token.value).await {
+                    Ok(()) => tracing::info!(client = %name, token = %token.id, "token revoked"),
+                    Err(failure) => tracing::warn!(client = %name, token = %token.id, %failure, "token not revoked"),
+                }
+            })
+        });
+        let all = stream::iter(revoking).for_each_concurrent(REVOKED_AT_ONCE, |one| one);
+        if timeout(REVOKING, all).await.is_err() {
+            tracing::warn!("not all tokens were revoked in time");
         }
     }
 
@@ -117,3 +141,8 @@ impl Drop for Supervisor {
         self.abort();
     }
 }
+
+/// Revocations under way at a time.
+const REVOKED_AT_ONCE: usize = 16;
+/// How long all revocations together may take: the service manager waits for the daemon.
+const REVOKING: Duration = Duration::from_secs(5);

@@ -71,7 +71,8 @@ impl Issuer {
         let token_url = metadata.token_endpoint.as_deref().and_then(url);
         let token_url = token_url.ok_or("names no usable token_endpoint; set token_url")?;
         let alias = metadata.mtls_endpoint_aliases.and_then(|aliases| aliases.token_endpoint).as_deref().and_then(url);
-        Ok(Found { token_url, alias, methods: metadata.token_endpoint_auth_methods_supported })
+        let revocation = metadata.revocation_endpoint.as_deref().and_then(url);
+        Ok(Found { token_url, alias, revocation, methods: metadata.token_endpoint_auth_methods_supported })
     }
 }
 
@@ -81,6 +82,8 @@ pub(super) struct Found {
     pub(super) token_url: Url,
     /// Where to go with a certificate (RFC 8705 section 5).
     pub(super) alias: Option<Url>,
+    /// Where tokens are revoked (RFC 7009).
+    pub(super) revocation: Option<Url>,
     /// How clients may authenticate.
     pub(super) methods: Option<Vec<String>>,
 }
@@ -88,7 +91,7 @@ pub(super) struct Found {
 impl Found {
     /// A token endpoint of which nothing else is known.
     pub(super) fn at(token_url: Url) -> Self {
-        Self { token_url, alias: None, methods: None }
+        Self { token_url, alias: None, revocation: None, methods: None }
     }
 
     /// The ways to authenticate that the issuer says it takes, of those that have a standard.
@@ -116,6 +119,7 @@ struct Metadata {
     token_endpoint: Option<String>,
     token_endpoint_auth_methods_supported: Option<Vec<String>>,
     mtls_endpoint_aliases: Option<Aliases>,
+    revocation_endpoint: Option<String>,
 }
 
 #[derive(Deserialize)]

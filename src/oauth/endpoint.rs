@@ -28,9 +28,10 @@ use super::{
 };
 use crate::{
     clock::Clock,
+    sensitive::Sensitive,
     token::{
         Binding, Failure, FailureKind, Issued, Prover, TokenSource,
-        source::{Fetching, Looking},
+        source::{Fetching, Looking, Revoking},
     },
 };
 
@@ -191,7 +192,7 @@ impl Endpoint {
     }
 
     /// What time it is for the issuer, as far as its last answer told: its clock decides whether an assertion counts.
-    fn issuers_time(&self, local: SystemTime) -> SystemTime {
+    pub(super) fn issuers_time(&self, local: SystemTime) -> SystemTime {
         let skew = self.skew.load(Ordering::Relaxed);
         let by = Duration::from_secs(skew.unsigned_abs());
         let moved = if skew < 0 { local.checked_sub(by) } else { local.checked_add(by) };
@@ -226,7 +227,7 @@ impl Endpoint {
 }
 
 /// Made by hand, as the builder would turn user information in the URL into a second `Authorization` header.
-fn http_request(url: &Url, TokenRequest { form, authorization, proof, .. }: TokenRequest) -> Request {
+pub(super) fn http_request(url: &Url, TokenRequest { form, authorization, proof, .. }: TokenRequest) -> Request {
     let mut request = Request::new(Method::POST, url.clone());
     let headers = request.headers_mut();
     headers.insert(header::ACCEPT, HeaderValue::from_static("application/json"));
@@ -247,6 +248,10 @@ pub(super) fn misconfigured(problem: &dyn std::fmt::Display) -> Failure {
 }
 
 impl TokenSource for Endpoint {
+    fn revoke<'a>(&'a self, token: &'a Sensitive) -> Revoking<'a> {
+        Box::pin(self.give_up(token))
+    }
+
     fn fetch(&self) -> Fetching<'_> {
         Box::pin(self.attempt())
     }

@@ -2,6 +2,8 @@
 
 use std::{fmt, time::Duration};
 
+use url::Url;
+
 use super::{ClientAuth, Grant, Place, Transport, grant::BearerAssertion};
 use crate::secret::SecretSource;
 
@@ -18,6 +20,8 @@ pub struct Settings {
     pub auth: ClientAuth,
     /// Tokens are to be bound to a key of the daemon's (RFC 9449).
     pub dpop: bool,
+    /// Where the last token is revoked when the daemon stops (RFC 7009); `None`: it is not.
+    pub revocation: Option<Revocation>,
     /// The certificate that the connection is made with (RFC 8705).
     pub identity: Option<Box<Identity>>,
     /// `scope`, space separated; `None`: the parameter is not sent.
@@ -60,6 +64,7 @@ impl Settings {
             expires_at_field,
             auth: _,
             identity: _,
+            revocation: _,
             transport: _,
             attempt_timeout: _,
         } = self;
@@ -98,6 +103,15 @@ impl fmt::Debug for Settings {
     }
 }
 
+/// Where tokens are revoked.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub enum Revocation {
+    /// Where the issuer says.
+    Discovered,
+    /// Here.
+    At(Box<Url>),
+}
+
 /// A client certificate with its key, both in PEM.
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Identity {
@@ -119,8 +133,6 @@ pub enum LifetimeUnit {
 
 #[cfg(test)]
 pub(super) mod tests {
-    use url::Url;
-
     use super::*;
     use crate::oauth::client_auth::SecretMethod;
 
@@ -137,6 +149,7 @@ pub(super) mod tests {
             client_id: "acme".into(),
             auth: with_secret(SecretMethod::Post),
             dpop: false,
+            revocation: None,
             identity: None,
             scope: None,
             audience: None,

@@ -337,12 +337,19 @@ class WithOidcProvider(Scenario):
         assertion()
         self.assertNotEqual(daemon.refresh(), first)
 
-    def test_a_token_lives_on_when_the_daemon_stops(self):
+    def revocation(self, **settings):
         secret, _ = self.client()
-        daemon = self.daemon(secret)
+        daemon = self.daemon(secret, **settings)
         token = daemon.token()
-        daemon.stop()
         self.active(token)
+        daemon.stop()
+        return self.server.introspect(token)["active"]
+
+    def test_revoke_on_stop_makes_the_token_inactive(self):
+        self.assertFalse(self.revocation(revoke_on_stop=True))
+
+    def test_without_revoke_on_stop_the_token_lives_on(self):
+        self.assertTrue(self.revocation())
 
 
 @each_method(
@@ -381,6 +388,16 @@ class WithKeycloak(Scenario):
         token = daemon.token()
         self.active(token)
         self.assertNotEqual(token, subject)
+
+    def test_revoke_on_stop_makes_the_token_inactive(self):
+        secret = self.secret("client_secret_basic")
+        made = secret.make()
+        secret.give(made)
+        self.register(secret, made)
+        daemon = self.daemon(secret, revoke_on_stop=True)
+        token = daemon.token()
+        daemon.stop()
+        self.assertFalse(self.server.introspect(token)["active"])
 
 
 class NothingLeaks(unittest.TestCase):

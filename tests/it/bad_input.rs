@@ -184,7 +184,8 @@ fn a_bad_file_in_conf_d_is_named_beside_the_others() {
              assertion_audience, assertion_claims, assertion_file, assertion_typ, assumed_lifetime, audience, \
              auth_method, basic_encoding, budget, client_assertion_file, client_assertion_type, client_id, \
              client_secret, concurrency, dpop, expires_at_field, expires_in_unit, grant, idle_after, issuer, key_id, \
-             parameters, prefetch, private_key, proxy, refresh, request_headers, required, resource, scope, signing_algorithm, \
+             parameters, prefetch, private_key, proxy, refresh, request_headers, required, resource, \
+             revocation_url, revoke_on_stop, scope, signing_algorithm, \
              subject, subject_token_file, subject_token_type, timeouts, tls, token_type, token_url\n\
              DIR/conf.d/20.toml: is not TOML: line 1, column 1: REASON; correct the syntax there"
         )

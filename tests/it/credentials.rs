@@ -424,3 +424,44 @@ async fn a_proof_is_for_bound_tokens_only() {
     let unknown = prove(&daemon, "dem", "GET", "https://api.example/").await.unwrap_err();
     assert_eq!(unknown.code(), Code::NotFound);
 }
+
+#[tokio::test]
+async fn a_token_is_revoked_when_the_daemon_stops_if_that_is_wanted() {
+    let idp = Idp::start();
+    let revocation = idp.token_url().replace("/token", "/revoke");
+    let daemon = start(&idp, &format!("{TWO}\nrevoke_on_stop = true\nrevocation_url = \"{revocation}\""));
+    accepting(&idp, &["old"]);
+    write_secret(&daemon.dir().join("new"), "new");
+    write_secret(&daemon.dir().join("secret"), "old");
+    daemon.get("demo").await.unwrap();
+    idp.judge(|request, _| match request.field("client_secret") {
+        Some("old") => Answer::new(200, ""),
+        _ => Answer::error(401, "invalid_client"),
+    });
+    within(daemon.stop()).await;
+    let requests = idp.requests();
+    let revoked: Vec<_> = requests.iter().filter(|request| request.target.path() == "/revoke").collect();
+    let fields: Vec<_> = revoked[0].form.iter().map(|(name, value)| (name.as_str(), value.as_str())).collect();
+    assert_eq!(
+        fields,
+        [("token", "tok-2"), ("token_type_hint", "access_token"), ("client_id", "acme"), ("client_secret", "new")]
+    );
+    assert_eq!((revoked.len(), revoked[1].field("client_secret")), (2, Some("old")));
+}
+
+#[tokio::test]
+async fn an_issuer_that_does_not_answer_keeps_nobody_from_stopping() {
+    let idp = Idp::start();
+    let daemon = start(
+        &idp,
+        &format!(
+            "client_secret = {{ file = \"@DIR@/secret\" }}\nrevoke_on_stop = true\nrevocation_url = \"{}\"\n\
+             timeouts = {{ attempt = \"200ms\", connect = \"100ms\" }}",
+            idp.token_url()
+        ),
+    );
+    daemon.get("demo").await.unwrap();
+    idp.otherwise(|_| Answer::never());
+    within(daemon.stop()).await;
+    assert_eq!(idp.request_count(), 2);
+}

@@ -54,6 +54,7 @@ impl Bench {
                 sources: [SecretSource::File(secret.into())].into(),
             },
             dpop: false,
+            revocation: None,
             identity: None,
             scope: None,
             audience: None,

@@ -56,6 +56,8 @@ pub(super) const KEYS: Keys = Keys {
         "request_headers",
         "required",
         "resource",
+        "revocation_url",
+        "revoke_on_stop",
         "scope",
         "signing_algorithm",
         "subject",

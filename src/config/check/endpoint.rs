@@ -6,7 +6,7 @@ use super::{auth, connection, request, shared::Shared};
 use crate::{
     config::reader::{Node, Table},
     oauth::{
-        BasicEncoding, ClientAuth, Grant, LifetimeUnit, Place, ProxyChoice, Settings, Transport,
+        BasicEncoding, ClientAuth, Grant, LifetimeUnit, Place, ProxyChoice, Revocation, Settings, Transport,
         client_auth::SecretMethod, discovery::Issuer,
     },
 };
@@ -31,6 +31,7 @@ pub(super) fn check(client: &Table<'_>, shared: &mut Shared) -> Option<Settings>
     }
     let expires_in_unit = client.key("expires_in_unit").choice(&UNITS).unwrap_or_default();
     let expires_at_field = client.key("expires_at_field").text().map(Box::from);
+    let revocation = revocation(client, &connection.transport.proxy);
     let place = place?;
     let plain = is_plain(place.url(), &connection.transport.proxy);
     Some(Settings {
@@ -39,6 +40,7 @@ pub(super) fn check(client: &Table<'_>, shared: &mut Shared) -> Option<Settings>
         client_id: client_id?,
         auth: auth?,
         dpop,
+        revocation,
         identity: connection.identity,
         scope,
         audience,
@@ -68,6 +70,22 @@ fn place(client: &Table<'_>, proxy: &ProxyChoice) -> Option<Place> {
         issuer.problem("has a query (?…), which no issuer has (RFC 8414 section 2)", "remove it");
     }
     Some(Place::Discovered(Issuer { text: issuer.peek()?.into(), url }))
+}
+
+/// Whether and where the last token is revoked.
+fn revocation(client: &Table<'_>, proxy: &ProxyChoice) -> Option<Revocation> {
+    let (wanted, place) = (client.key("revoke_on_stop"), client.key("revocation_url"));
+    let at = if place.is_set() { url(client, &place, proxy) } else { None };
+    if !wanted.flag().unwrap_or(false) {
+        return None;
+    }
+    if client.key("concurrency").peek() == Some("exclusive") {
+        wanted.problem("would end a token that others use, too (concurrency = \"exclusive\")", "remove one of them");
+    }
+    if client.key("token_url").is_set() && !place.is_set() {
+        place.problem("is missing", r#"add revocation_url = "https://…", or leave token_url out and name the issuer"#);
+    }
+    Some(at.map_or(Revocation::Discovered, |url| Revocation::At(Box::new(url))))
 }
 
 fn url(client: &Table<'_>, node: &Node<'_>, proxy: &ProxyChoice) -> Option<Url> {
