@@ -100,7 +100,13 @@ impl Reader {
             Some(identity) => {
                 let certificate = self.read(&identity.certificate, Shape::Document).await;
                 let key = self.read(&identity.key, Shape::Document).await;
-                Some(Sensitive::new(format!("{}\n{}", certificate?.expose(), key?.expose())))
+                let (certificate, key) = (certificate?, key?);
+                // Of the final size from the start: growing would leave a copy of the key behind.
+                let mut pem = String::with_capacity(certificate.len() + 1 + key.len());
+                for part in [certificate.expose(), "\n", key.expose()] {
+                    pem.push_str(part);
+                }
+                Some(Sensitive::new(pem))
             }
             None => None,
         };

@@ -64,9 +64,9 @@ impl Issuer {
             );
         }
         let url = |text: &str| {
-            let parsed =
-                Url::parse(text).ok().filter(|url| url.scheme() == "https" || url.scheme() == self.url.scheme());
-            parsed.filter(Url::has_host)
+            // What is not encrypted goes no further than the issuer that the configuration allows it to.
+            let same = |url: &Url| url.scheme() == self.url.scheme() && url.host() == self.url.host();
+            Url::parse(text).ok().filter(|url| url.has_host() && (url.scheme() == "https" || same(url)))
         };
         let token_url = metadata.token_endpoint.as_deref().and_then(url);
         let token_url = token_url.ok_or("names no usable token_endpoint; set token_url")?;
@@ -171,7 +171,7 @@ mod tests {
         for (body, problem) in [
             (r#"{"issuer":"https://issuer.example/","token_endpoint":"https://b.example/"}"#, "another issuer"),
             (r#"{"issuer":"https://issuer.example"}"#, "token_endpoint"),
-            (r#"{"issuer":"https://issuer.example","token_endpoint":"http://b.example/"}"#, "token_endpoint"),
+            (r#"{"issuer":"https://issuer.example","token_endpoint":"http://issuer.example/"}"#, "token_endpoint"),
             ("[]", "RFC 8414"),
             ("<html>", "RFC 8414"),
         ] {
@@ -179,6 +179,17 @@ mod tests {
             assert!(said.contains(problem), "{said}");
         }
     }
+    #[test]
+    fn an_issuer_that_is_not_encrypted_leads_nowhere_else_unencrypted() {
+        let local = issuer("http://127.0.0.1:8080");
+        let leads_to = |token_url: &str| {
+            let body = format!(r#"{{"issuer":"http://127.0.0.1:8080","token_endpoint":"{token_url}"}}"#);
+            local.understand(body.as_bytes()).is_ok()
+        };
+        assert!(leads_to("http://127.0.0.1:9090/token") && leads_to("https://b.example/token"));
+        assert!(!leads_to("http://b.example/token") && !leads_to("ftp://127.0.0.1/token"));
+    }
+
     proptest! {
         #[test]
         fn nothing_that_an_issuer_says_makes_it_panic(body in proptest::collection::vec(any::<u8>(), 0..200)) {

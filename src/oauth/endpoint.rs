@@ -69,6 +69,10 @@ impl Endpoint {
     }
 
     async fn exchange(&self, stage: &mut Stage) -> Result<Issued, Failure> {
+        if let Some(revision) = credentials::revision(&self.settings).await {
+            // Should reading never end, this is what it was that was read.
+            self.used.store(revision, Ordering::Relaxed);
+        }
         let (revision, read) = Credentials::read(&self.settings, self.clock.now().wall).await;
         self.used.store(revision, Ordering::Relaxed);
         let credentials = read.map_err(|problem| misconfigured(&problem))?;
@@ -80,11 +84,10 @@ impl Endpoint {
         let found = self.find(&client).await?;
         let outcome = self.try_each(Way { client: &client, found: &found, credentials: &credentials }).await;
         if let (Place::Discovered(issuer), Err(failure)) = (&self.settings.place, &outcome)
-            && !matches!(failure.kind, FailureKind::Busy)
-            && !failure.invalid_client
+            && matches!(failure.kind, FailureKind::Malformed | FailureKind::Unreachable)
         {
             // It may have moved.
-            self.http.lose(&issuer.text);
+            self.http.doubt(&issuer.text);
         }
         outcome
     }
@@ -136,10 +139,7 @@ impl Endpoint {
             client.execute(http_request(url, request)).await.map_err(|error| self.unreachable(error, url))?;
         let reply = self.receive(response, url).await?;
         self.learn_time(&reply);
-        if self.wants_nonce(&reply, nonce.as_deref()) && again {
-            // With a fresh assertion: the issuer has seen this one.
-            return Box::pin(self.ask(way, proof, false)).await;
-        }
+        let other_nonce = self.keep_nonce(&reply, nonce.as_deref());
         let redactor = Redactor::new(&self.settings.client_id, &secrets.iter().collect::<Vec<_>>());
         let answer = Answer {
             status: reply.status,
@@ -152,7 +152,12 @@ impl Endpoint {
             sent,
             received: self.clock.now().wall,
         };
-        let mut issued = response::parse(&answer, &Expectations::new(&self.settings, url, &redactor))?;
+        let outcome = response::parse(&answer, &Expectations::new(&self.settings, url, &redactor));
+        if again && other_nonce && outcome.as_ref().is_err_and(|failure| failure.text.contains(WANTS_NONCE)) {
+            // With a fresh assertion: the issuer has seen this one.
+            return Box::pin(self.ask(way, proof, false)).await;
+        }
+        let mut issued = outcome?;
         issued.binding = self.bound.as_ref().map(|key| Binding::to(Arc::clone(key) as Arc<dyn Prover>));
         Ok(issued)
     }
@@ -167,11 +172,11 @@ impl Endpoint {
             .ok_or_else(|| misconfigured(&"no key to bind tokens to: the system gives no random numbers"))
     }
 
-    /// Keeps the nonce of an answer. Whether the request was refused for want of it (RFC 9449 section 8).
-    fn wants_nonce(&self, reply: &Reply, sent: Option<&str>) -> bool {
+    /// Keeps the nonce of an answer (RFC 9449 section 8). Whether it is another one than was sent.
+    fn keep_nonce(&self, reply: &Reply, sent: Option<&str>) -> bool {
         let (Some(key), Some(nonce)) = (&self.bound, reply.header(&DPOP_NONCE)) else { return false };
         key.keep_nonce(nonce);
-        matches!(reply.status, 400 | 401) && sent != Some(nonce)
+        sent != Some(nonce)
     }
 
     /// Takes in the answer, at most 1 MiB of it.
@@ -306,6 +311,8 @@ fn append(body: &mut Zeroizing<Vec<u8>>, chunk: &[u8]) {
 const FIRST_ROOM: usize = 8 * 1024;
 /// Largest body that is taken in, in bytes.
 const MOST_BODY: usize = 1024 * 1024;
+/// The error of a request whose proof lacks the nonce.
+const WANTS_NONCE: &str = "use_dpop_nonce";
 const DPOP: HeaderName = HeaderName::from_static("dpop");
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
 /// Clocks that agree this well count as one, in seconds: a date has no fractions, and an answer travels.

@@ -23,7 +23,7 @@ impl Endpoint {
         let now = self.clock.now().boot;
         let known = self.http.found(&issuer.text);
         if let Some((found, at)) = &known
-            && now.since(*at) < BELIEVED
+            && at.is_some_and(|at| now.since(at) < BELIEVED)
         {
             return Ok(Arc::clone(found));
         }
@@ -33,7 +33,7 @@ impl Endpoint {
                 self.http.remember(&issuer.text, Arc::clone(&found), now);
                 Ok(found)
             }
-            // What was true a day ago is better than no token.
+            // What was true before is better than no token.
             (Err(_), Some((found, _))) => Ok(found),
             (Err(failure), None) => Err(failure),
         }

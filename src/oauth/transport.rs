@@ -140,8 +140,8 @@ struct Made {
     found: Mutex<HashMap<Box<str>, Description>>,
 }
 
-/// What an issuer said of itself, and when.
-type Description = (Arc<Found>, BootTime);
+/// What an issuer said of itself, and when; `None`: it may have changed since.
+type Description = (Arc<Found>, Option<BootTime>);
 
 impl HttpClient {
     fn new(transport: &Transport) -> reqwest::Result<Self> {
@@ -167,12 +167,14 @@ impl HttpClient {
 
     /// Keeps what an issuer said of itself.
     pub(super) fn remember(&self, issuer: &str, found: Arc<Found>, at: BootTime) {
-        self.0.found.lock().unwrap_or_else(PoisonError::into_inner).insert(issuer.into(), (found, at));
+        self.0.found.lock().unwrap_or_else(PoisonError::into_inner).insert(issuer.into(), (found, Some(at)));
     }
 
-    /// Forgets what an issuer said of itself.
-    pub(super) fn lose(&self, issuer: &str) {
-        self.0.found.lock().unwrap_or_else(PoisonError::into_inner).remove(issuer);
+    /// Has the issuer asked again before the next request; if it does not answer, what it said still counts.
+    pub(super) fn doubt(&self, issuer: &str) {
+        if let Some((_, at)) = self.0.found.lock().unwrap_or_else(PoisonError::into_inner).get_mut(issuer) {
+            *at = None;
+        }
     }
 
     /// What to send the next request with; made anew if it rests on what has been forgotten.
