@@ -153,7 +153,7 @@ fn client_secret() {
     assert_eq!(secrets(r#"{ credential = "a" }"#), [SecretSource::Credential(Credential::named("a"))]);
     let command =
         |limit| SecretCommand::new("/bin/pass", ["show".into(), "".into()].into(), Duration::from_secs(limit));
-    assert_eq!(secrets(r#"{ command = ["/bin/pass", "show", ""] }"#), [SecretSource::Command(command(5))]);
+    assert_eq!(secrets(r#"{ command = ["/bin/pass", "show", ""] }"#), [SecretSource::Command(command(4))]);
     let timed = secrets(r#"{ command = ["/bin/pass", "show", ""], timeout = "1s" }"#);
     assert_eq!(timed, [SecretSource::Command(command(1))]);
     for value in [
@@ -253,6 +253,12 @@ fn other_proofs() {
     let settings = other(tls).unwrap();
     assert_eq!(settings.endpoint.auth, ClientAuth::Id);
     assert_eq!(*settings.endpoint.identity.clone().unwrap(), Identity { certificate: assertion("/c"), key: key("/k") });
+    let plain = only(&format!("token_url = \"http://127.0.0.1/\"\nclient_id = \"me\"\n{tls}")).unwrap_err();
+    assert!(plain.starts_with("token_url: is not encrypted, and auth_method proves"), "{plain}");
+    let slow = "client_secret = [{ command = [\"/a\"], timeout = \"6s\" }, { command = [\"/b\"] }]";
+    assert!(
+        other(slow).unwrap_err().starts_with("timeouts: leaves no time for the request: its commands may take 10s")
+    );
     for (lines, problem) in [
         ("auth_method = \"self_signed_tls_client_auth\"", "tls.certificate_file: is missing"),
         ("auth_method = \"none\"\ntls = { key_file = \"/k\" }", "tls.certificate_file: is missing"),
@@ -281,6 +287,20 @@ fn grants() {
         claims: [("scope".into(), "a b".into())].into(),
     };
     assert_eq!(bearer.grant, Grant::JwtBearer(Box::new(signed)));
+    let named = "grant = \"jwt_bearer\"\nauth_method = \"none\"\nassertion_file = \"/a\"";
+    assert_eq!(endpoint(named).auth, ClientAuth::Id, "it is said that the id is to be sent");
+    let both = endpoint(
+        "grant = \"jwt_bearer\"\nauth_method = \"private_key_jwt\"\nprivate_key = { file = \"/k\" }\n\
+         issuer = \"https://x.example\"",
+    );
+    let typs = match (&both.auth, &both.grant) {
+        (ClientAuth::PrivateKeyJwt { terms, .. }, Grant::JwtBearer(bearer)) => match &**bearer {
+            BearerAssertion::Signed { terms: grant, .. } => [terms.typ.clone(), grant.typ.clone()],
+            other @ BearerAssertion::File(_) => panic!("{other:?}"),
+        },
+        other => panic!("{other:?}"),
+    };
+    assert_eq!(typs, ["client-authentication+jwt".into(), "JWT".into()], "each as its standard wants it");
     let from_file = endpoint("grant = \"jwt_bearer\"\nassertion_file = \"/a\"");
     assert_eq!(from_file.grant, Grant::JwtBearer(Box::new(BearerAssertion::File(assertion("/a")))));
     let exchange = endpoint("grant = \"token_exchange\"\nsubject_token_file = \"/t\"\nclient_secret = { env = \"A\" }");

@@ -3,6 +3,8 @@
 //! A further method is a further arm here. What it rests on is read for each attempt ([`Proof`]); what it adds to the
 //! request goes out through [`TokenRequest`].
 
+use std::time::Duration;
+
 use base64::{Engine as _, engine::general_purpose::STANDARD};
 use bytes::Bytes;
 use http::HeaderValue;
@@ -83,6 +85,22 @@ pub enum Proof {
 }
 
 impl ClientAuth {
+    /// How long the commands that give secrets may take, one after the other.
+    #[must_use]
+    pub fn time_of_commands(&self) -> Duration {
+        let sources: &[SecretSource] = match self {
+            Self::AssertionFile { file, .. } => std::slice::from_ref(file),
+            Self::PrivateKeyJwt { key, .. } => std::slice::from_ref(key),
+            Self::Secret { sources, .. } => sources,
+            Self::Id | Self::Nothing => &[],
+        };
+        let commands = sources.iter().map(|source| match source {
+            SecretSource::Command(command) => command.limit(),
+            _ => Duration::ZERO,
+        });
+        commands.sum()
+    }
+
     /// Adds the proof to a request: form fields, or an `Authorization` header marked as sensitive.
     ///
     /// # Errors

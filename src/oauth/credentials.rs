@@ -6,14 +6,17 @@ use std::{
     time::SystemTime,
 };
 
+use regex_lite::Regex;
+
 use super::{
     ClientAuth, Settings, assertion,
     client_auth::Proof,
     grant::{BearerAssertion, Grant},
     jws::SigningKey,
+    redact::Redactor,
 };
 use crate::{
-    secret::{Read, SecretSource, Shape},
+    secret::{Complaint, Read, SecretSource, Shape},
     sensitive::Sensitive,
 };
 
@@ -166,8 +169,62 @@ impl Reader {
             }
             Err(error) => {
                 error.revision().hash(&mut self.revisions);
-                Err(Unusable(error.to_string()))
+                Err(Unusable(format!("{error}{}", error.complaint().map(quoted).unwrap_or_default())))
             }
+        }
+    }
+}
+
+/// What a program said of its failure, without what it printed, what looks like a token, and what a shell says of the
+/// commands that it is about to run.
+fn quoted(complaint: &Complaint) -> String {
+    let printed = complaint.printed.expose();
+    let bare = Sensitive::new(printed.trim().trim_matches(['"', '\'']));
+    let redactor = Redactor::new("", &[&bare]);
+    let lines = complaint.said.expose().lines().filter(|line| !line.trim_start().starts_with('+'));
+    let named = Regex::new(NAMED_SECRET).map(|named| {
+        let lines: Vec<_> = lines.map(|line| named.replace_all(line.trim(), "$1[redacted]").into_owned()).collect();
+        lines.join(" ")
+    });
+    // With nothing printed there is nothing to find; with little, it may be in anything.
+    let short = (1..SHORT).contains(&bare.len());
+    match named {
+        Ok(text) if !text.is_empty() && !short => format!(": {}", redactor.excerpt(&text, QUOTED)),
+        _ => String::new(),
+    }
+}
+
+/// A value behind a name that says what it is.
+const NAMED_SECRET: &str = r"(?i)([a-z0-9_-]*(?:token|secret|passw|passphrase|credential|api-?key|authorization)[a-z0-9_-]*\s*[=:]\s*)(?:(?:bearer|basic)\s+)?[^\s]+";
+/// How much of what a program said is shown, in bytes.
+const QUOTED: usize = 300;
+/// What is shorter cannot be told from other text.
+const SHORT: usize = 4;
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+
+    fn shown(said: &str, printed: &str) -> String {
+        quoted(&Complaint { said: Sensitive::new(said), printed: Sensitive::new(printed) })
+    }
+
+    #[test]
+    fn what_a_command_says_is_shown_without_what_it_printed() {
+        assert_eq!(shown("vault is\nsealed\n", ""), ": vault is sealed");
+        assert_eq!(shown("", "x"), "");
+        for (said, printed) in [
+            ("got hunter2-and-more!", "hunter2-and-more\n"),
+            ("cannot use correct-horse-battery", "\"correct-horse-battery\""),
+            ("+ curl -H 'X-Vault-Token: hunter2'", ""),
+            ("++ VAULT_TOKEN=hunter2", ""),
+            ("sent X-Vault-Token: hunter2 to it", ""),
+            ("password=hunter2, user=me", ""),
+            ("Authorization: Bearer hunter2", ""),
+            ("what is abc", "abc"),
+        ] {
+            let text = shown(said, printed);
+            assert!(!text.contains("hunter2") && !text.contains("correct") && !text.contains("abc"), "{text}");
         }
     }
 }

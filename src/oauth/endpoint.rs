@@ -65,7 +65,15 @@ impl Endpoint {
         let limit = self.settings.attempt_timeout;
         let mut stage = Stage::ReadingSecret;
         let outcome = tokio::time::timeout(limit, self.exchange(&mut stage)).await;
-        outcome.unwrap_or_else(|_| Err(self.too_slow(&stage)))
+        let outcome = outcome.unwrap_or_else(|_| Err(self.too_slow(&stage)));
+        if let (Place::Discovered(issuer), Err(failure)) = (&self.settings.place, &outcome)
+            && !matches!(failure.kind, FailureKind::Busy | FailureKind::Misconfigured)
+            && !failure.invalid_client
+        {
+            // It may have moved.
+            self.http.doubt(&issuer.text);
+        }
+        outcome
     }
 
     async fn exchange(&self, stage: &mut Stage) -> Result<Issued, Failure> {
@@ -73,7 +81,7 @@ impl Endpoint {
             // Should reading never end, this is what it was that was read.
             self.used.store(revision, Ordering::Relaxed);
         }
-        let (revision, read) = Credentials::read(&self.settings, self.clock.now().wall).await;
+        let (revision, read) = Credentials::read(&self.settings, self.issuers_time(self.clock.now().wall)).await;
         self.used.store(revision, Ordering::Relaxed);
         let credentials = read.map_err(|problem| misconfigured(&problem))?;
         *stage = Stage::Asking;
@@ -82,14 +90,7 @@ impl Endpoint {
             None => self.http.current(),
         };
         let found = self.find(&client).await?;
-        let outcome = self.try_each(Way { client: &client, found: &found, credentials: &credentials }).await;
-        if let (Place::Discovered(issuer), Err(failure)) = (&self.settings.place, &outcome)
-            && matches!(failure.kind, FailureKind::Malformed | FailureKind::Unreachable)
-        {
-            // It may have moved.
-            self.http.doubt(&issuer.text);
-        }
-        outcome
+        self.try_each(Way { client: &client, found: &found, credentials: &credentials }).await
     }
 
     /// Asks with each of the credentials until one is accepted.
@@ -105,7 +106,7 @@ impl Endpoint {
                 }
                 Err(failure) if failure.invalid_client => refused = Some(failure),
                 // Nothing is known of the others, which may be good: the whole attempt counts as this failure.
-                Err(failure) => return Err(failure),
+                Err(failure) => return Err(with_unread(failure, credentials)),
             }
         }
         let mut failure = refused.unwrap_or_else(|| misconfigured(&"there is nothing to authenticate with"));
@@ -116,7 +117,7 @@ impl Endpoint {
         if let Some(methods) = found.methods_in_words() {
             failure.text = format!("{}; the issuer says that it takes {methods}", failure.text).into();
         }
-        Err(failure)
+        Err(with_unread(failure, credentials))
     }
 
     async fn ask(&self, way: Way<'_>, proof: &Proof, again: bool) -> Result<Issued, Failure> {
@@ -137,10 +138,29 @@ impl Endpoint {
         let secrets: Vec<_> = credentials.secrets().chain(&request.signed).cloned().collect();
         let response =
             client.execute(http_request(url, request)).await.map_err(|error| self.unreachable(error, url))?;
+        // Before the body, which may take its time.
+        self.learn_time(&response);
         let reply = self.receive(response, url).await?;
-        self.learn_time(&reply);
         let other_nonce = self.keep_nonce(&reply, nonce.as_deref());
         let redactor = Redactor::new(&self.settings.client_id, &secrets.iter().collect::<Vec<_>>());
+        let outcome = self.judge(&reply, url, sent, &redactor);
+        if again && other_nonce && outcome.as_ref().is_err_and(|failure| failure.text.contains(WANTS_NONCE)) {
+            // With a fresh assertion: the issuer has seen this one.
+            return Box::pin(self.ask(way, proof, false)).await;
+        }
+        let mut issued = outcome?;
+        issued.binding = self.bound.as_ref().map(|key| Binding::to(Arc::clone(key) as Arc<dyn Prover>));
+        Ok(issued)
+    }
+
+    /// What an answer means.
+    pub(super) fn judge(
+        &self,
+        reply: &Reply,
+        url: &Url,
+        sent: SystemTime,
+        redactor: &Redactor,
+    ) -> Result<Issued, Failure> {
         let answer = Answer {
             status: reply.status,
             content_type: reply.header(&header::CONTENT_TYPE),
@@ -152,14 +172,7 @@ impl Endpoint {
             sent,
             received: self.clock.now().wall,
         };
-        let outcome = response::parse(&answer, &Expectations::new(&self.settings, url, &redactor));
-        if again && other_nonce && outcome.as_ref().is_err_and(|failure| failure.text.contains(WANTS_NONCE)) {
-            // With a fresh assertion: the issuer has seen this one.
-            return Box::pin(self.ask(way, proof, false)).await;
-        }
-        let mut issued = outcome?;
-        issued.binding = self.bound.as_ref().map(|key| Binding::to(Arc::clone(key) as Arc<dyn Prover>));
-        Ok(issued)
+        response::parse(&answer, &Expectations::new(&self.settings, url, redactor))
     }
 
     fn prove(&self, url: &Url, nonce: Option<&str>, now: SystemTime) -> Result<HeaderValue, Failure> {
@@ -204,13 +217,13 @@ impl Endpoint {
         moved.unwrap_or(local)
     }
 
-    fn learn_time(&self, reply: &Reply) {
-        let Some(date) = reply.header(&header::DATE).and_then(|text| httpdate::parse_http_date(text).ok()) else {
-            return;
-        };
+    fn learn_time(&self, response: &Response) {
+        let date = response.headers().get(header::DATE).and_then(|value| value.to_str().ok());
+        let Some(date) = date.and_then(|text| httpdate::parse_http_date(text).ok()) else { return };
         let since_epoch = |time| i64::try_from(assertion::seconds(time)).unwrap_or(0);
         let skew = since_epoch(date) - since_epoch(self.clock.now().wall);
-        self.skew.store(if skew.unsigned_abs() > AGREEING { skew } else { 0 }, Ordering::Relaxed);
+        let believed = (AGREEING..=BELIEVABLE).contains(&skew.unsigned_abs());
+        self.skew.store(if believed { skew } else { 0 }, Ordering::Relaxed);
     }
 
     pub(super) fn unreachable(&self, error: reqwest::Error, url: &Url) -> Failure {
@@ -246,6 +259,14 @@ pub(super) fn http_request(url: &Url, TokenRequest { form, authorization, proof,
     }
     *request.body_mut() = Some(form.into_bytes().into());
     request
+}
+
+/// The failure, with the secrets that could not be tried.
+fn with_unread(mut failure: Failure, credentials: &Credentials) -> Failure {
+    for unread in &credentials.unread {
+        failure.text = format!("{}; {unread}", failure.text).into();
+    }
+    failure
 }
 
 pub(super) fn misconfigured(problem: &dyn std::fmt::Display) -> Failure {
@@ -315,5 +336,7 @@ const MOST_BODY: usize = 1024 * 1024;
 const WANTS_NONCE: &str = "use_dpop_nonce";
 const DPOP: HeaderName = HeaderName::from_static("dpop");
 const DPOP_NONCE: HeaderName = HeaderName::from_static("dpop-nonce");
-/// Clocks that agree this well count as one, in seconds: a date has no fractions, and an answer travels.
-const AGREEING: u64 = 5;
+/// Clocks that differ by less count as one, in seconds: a date has no fractions, and an answer travels.
+const AGREEING: u64 = 6;
+/// A server that is further off is not believed, in seconds: what is signed for a time to come could be used then.
+const BELIEVABLE: u64 = 3_600;

@@ -76,19 +76,32 @@ impl Settings {
 }
 
 impl Settings {
-    /// The key of the configuration that names what a request rests on, for messages.
+    /// What proves who the client is, as the configuration calls it, for messages.
     #[must_use]
     pub fn proof(&self) -> &'static str {
-        match (&self.grant, &self.auth) {
-            (Grant::TokenExchange(_), _) => "subject_token_file",
-            (Grant::JwtBearer(assertion), ClientAuth::Nothing) => match **assertion {
+        match &self.auth {
+            ClientAuth::AssertionFile { .. } => "client_assertion_file",
+            ClientAuth::PrivateKeyJwt { .. } => "private_key",
+            ClientAuth::Secret { .. } => "client_secret",
+            ClientAuth::Id if self.identity.is_some() => "tls.certificate_file",
+            ClientAuth::Id => "how it is registered",
+            ClientAuth::Nothing => match &self.grant {
+                Grant::ClientCredentials => "how it is registered",
+                Grant::JwtBearer(_) | Grant::TokenExchange(_) => self.grant_proof(),
+            },
+        }
+    }
+
+    /// What the grant rests on, the same way.
+    #[must_use]
+    pub fn grant_proof(&self) -> &'static str {
+        match &self.grant {
+            Grant::TokenExchange(_) => "subject_token_file",
+            Grant::JwtBearer(assertion) => match **assertion {
                 BearerAssertion::File(_) => "assertion_file",
                 BearerAssertion::Signed { .. } => "private_key",
             },
-            (_, ClientAuth::AssertionFile { .. }) => "client_assertion_file",
-            (_, ClientAuth::PrivateKeyJwt { .. }) => "private_key",
-            (_, ClientAuth::Secret { .. }) => "client_secret",
-            (_, ClientAuth::Id | ClientAuth::Nothing) => "tls.certificate_file",
+            Grant::ClientCredentials => self.proof(),
         }
     }
 }

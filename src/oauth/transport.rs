@@ -140,7 +140,7 @@ struct Made {
     found: Mutex<HashMap<Box<str>, Description>>,
 }
 
-/// What an issuer said of itself, and when; `None`: it may have changed since.
+/// What an issuer said of itself, and until when it is believed; `None`: it may have changed since.
 type Description = (Arc<Found>, Option<BootTime>);
 
 impl HttpClient {
@@ -160,20 +160,20 @@ impl HttpClient {
         build(&self.0.transport, Some(identity)).map_err(IdentityError)
     }
 
-    /// What is known of an issuer's endpoints, and since when. Shared by all clients of the issuer.
+    /// What is known of an issuer's endpoints, and until when it is believed. Shared by all clients of the issuer.
     pub(super) fn found(&self, issuer: &str) -> Option<Description> {
         self.0.found.lock().unwrap_or_else(PoisonError::into_inner).get(issuer).cloned()
     }
 
     /// Keeps what an issuer said of itself.
-    pub(super) fn remember(&self, issuer: &str, found: Arc<Found>, at: BootTime) {
-        self.0.found.lock().unwrap_or_else(PoisonError::into_inner).insert(issuer.into(), (found, Some(at)));
+    pub(super) fn remember(&self, issuer: &str, found: Arc<Found>, until: BootTime) {
+        self.0.found.lock().unwrap_or_else(PoisonError::into_inner).insert(issuer.into(), (found, Some(until)));
     }
 
     /// Has the issuer asked again before the next request; if it does not answer, what it said still counts.
     pub(super) fn doubt(&self, issuer: &str) {
-        if let Some((_, at)) = self.0.found.lock().unwrap_or_else(PoisonError::into_inner).get_mut(issuer) {
-            *at = None;
+        if let Some((_, until)) = self.0.found.lock().unwrap_or_else(PoisonError::into_inner).get_mut(issuer) {
+            *until = None;
         }
     }
 

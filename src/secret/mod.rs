@@ -87,13 +87,35 @@ pub struct Read {
 pub struct SecretError {
     message: Box<str>,
     revision: u64,
+    complaint: Option<Complaint>,
+}
+
+/// What a program said of its failure. It may repeat what is secret, so it is shown only by who can tell.
+#[derive(Clone, Debug, PartialEq, Eq)]
+pub struct Complaint {
+    /// What it said on standard error.
+    pub said: Sensitive,
+    /// What it printed on standard output, which must not be shown.
+    pub printed: Sensitive,
 }
 
 impl SecretError {
     /// Wraps a message, which must not contain the secret.
     #[must_use]
     pub fn new(message: impl Into<Box<str>>) -> Self {
-        Self { message: message.into(), revision: 0 }
+        Self { message: message.into(), revision: 0, complaint: None }
+    }
+
+    /// The same with what a program said.
+    #[must_use]
+    pub fn with_complaint(self, complaint: Complaint) -> Self {
+        Self { complaint: Some(complaint), ..self }
+    }
+
+    /// What a program said, if one did.
+    #[must_use]
+    pub fn complaint(&self) -> Option<&Complaint> {
+        self.complaint.as_ref()
     }
 
     /// The same of a source with this revision.

@@ -115,6 +115,17 @@ async fn when_no_secret_is_accepted_that_is_said_and_a_new_one_ends_the_wait() {
 }
 
 #[tokio::test]
+async fn a_secret_that_cannot_be_read_is_named_when_the_other_is_refused() {
+    let idp = Idp::start();
+    accepting(&idp, &[]);
+    let daemon = start(&idp, TWO);
+    write_secret(&daemon.dir().join("secret"), "old");
+    daemon.until_client("demo", |snapshot| snapshot.failure.is_some()).await;
+    let text = refresh(&daemon).await.last_failure.unwrap().text;
+    assert!(text.contains("unauthorized_client") && text.contains("/new: does not exist"), "{text}");
+}
+
+#[tokio::test]
 async fn another_failure_than_a_refusal_is_not_answered_with_the_other_secret() {
     let idp = Idp::start();
     idp.judge(|request, _| match request.field("client_secret") {
@@ -185,7 +196,7 @@ async fn a_signed_assertion_is_as_rfc_10070_has_it_and_never_the_same() {
 #[tokio::test]
 async fn the_issuers_clock_decides_when_an_assertion_is_made() {
     let idp = Idp::start();
-    let ahead = SystemTime::now() + Duration::from_secs(7_200);
+    let ahead = SystemTime::now() + Duration::from_secs(3_000);
     let date = httpdate::fmt_http_date(ahead);
     idp.judge(move |request, _| {
         let claims = parts(request.field("client_assertion").unwrap()).1;
@@ -318,6 +329,50 @@ async fn another_issuers_description_gets_no_secret() {
     assert_eq!(failure.reason, "ISSUER_ANSWER_INVALID");
     assert!(failure.text.contains("names another issuer; write issuer exactly as"), "{}", failure.text);
     assert!(idp.requests().iter().all(|request| request.body.is_empty()), "the secret was sent");
+}
+
+#[tokio::test]
+async fn a_gateway_that_fails_at_one_place_for_descriptions_does_not_hide_the_other() {
+    let idp = Idp::start();
+    let (issuer, token_url) = (idp.token_url().replace("/token", ""), idp.token_url());
+    idp.judge(move |request, _| match request.target.path() {
+        "/token" => Answer::token("tok", 3_600),
+        "/.well-known/openid-configuration" => {
+            Answer::json(200, &json!({ "issuer": issuer, "token_endpoint": token_url }))
+        }
+        _ => Answer::new(502, "bad gateway"),
+    });
+    let daemon = discovering(&idp);
+    daemon.until_client("demo", |snapshot| snapshot.token.is_some()).await;
+}
+
+#[tokio::test]
+async fn an_issuer_that_cannot_describe_itself_now_is_given_the_time_it_asks_for() {
+    let idp = Idp::start();
+    idp.otherwise(|_| Answer::new(503, "").header("retry-after", "600"));
+    let daemon = discovering(&idp);
+    daemon.until_client("demo", |snapshot| snapshot.failure.is_some()).await;
+    let status = daemon.status("demo").await;
+    let failure = status.last_failure.unwrap();
+    assert_eq!(failure.reason, "ISSUER_BUSY");
+    let wait = status.next_attempt_at.unwrap().seconds - failure.at.unwrap().seconds;
+    assert!((595..=605).contains(&wait), "{wait}");
+}
+
+#[tokio::test]
+async fn what_an_issuer_said_before_counts_while_it_hangs_when_asked_again() {
+    let idp = Idp::start();
+    described(&idp, &idp.token_url().replace("/token", ""));
+    let daemon = discovering(&idp);
+    daemon.until_client("demo", |snapshot| snapshot.token.is_some()).await;
+    // Something is wrong with the token endpoint, so the issuer is to be asked where it is, and does not answer.
+    idp.otherwise(|_| Answer::new(200, "<html>"));
+    assert_eq!(refresh(&daemon).await.state(), ClientState::Degraded);
+    idp.judge(|request, number| match request.target.path() {
+        "/token" => Answer::token(&format!("again-{number}"), 3_600),
+        _ => Answer::never(),
+    });
+    assert_eq!(refresh(&daemon).await.state(), ClientState::Fresh);
 }
 
 #[tokio::test]

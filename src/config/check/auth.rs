@@ -24,6 +24,17 @@ enum Method {
     SecretJwt,
 }
 
+/// What an assertion is for.
+#[derive(Clone, Copy, PartialEq, Eq)]
+enum Use {
+    /// To prove who the client is, with a key.
+    Client,
+    /// To say for whom a token is asked for.
+    Grant,
+    /// To prove who the client is, with a secret.
+    Secret,
+}
+
 /// Which `grant`.
 #[derive(Clone, Copy, PartialEq, Eq)]
 enum Kind {
@@ -43,11 +54,11 @@ pub(super) fn check(client: &Table<'_>) -> Option<ClientAuth> {
         }
         Method::Post => with_secret(client, SecretMethod::Post),
         Method::SecretJwt => {
-            let terms = terms(client, true);
+            let terms = terms(client, Use::Secret);
             with_secret(client, SecretMethod::Jwt(Box::new(terms?)))
         }
         Method::PrivateKeyJwt => {
-            let (key, terms) = (private_key(client), terms(client, false));
+            let (key, terms) = (private_key(client), terms(client, Use::Client));
             Some(ClientAuth::PrivateKeyJwt { key: key?, terms: Box::new(terms?) })
         }
         Method::AssertionFile => {
@@ -56,7 +67,8 @@ pub(super) fn check(client: &Table<'_>) -> Option<ClientAuth> {
             let kind = client.key("client_assertion_type").text().unwrap_or(JWT_BEARER).into();
             Some(ClientAuth::AssertionFile { file: secret::kept_by_others(&node)?, kind })
         }
-        Method::None if kind(client) == Kind::JwtBearer => Some(ClientAuth::Nothing),
+        // The assertion says who asks, unless it is said that the id is to be sent all the same.
+        Method::None if !client.key("auth_method").is_set() => Some(ClientAuth::Nothing),
         Method::Certificate | Method::None => Some(ClientAuth::Id),
     }
 }
@@ -64,6 +76,14 @@ pub(super) fn check(client: &Table<'_>) -> Option<ClientAuth> {
 /// Reads the certificate of the connection: for RFC 8705, or because what stands before the issuer wants one.
 pub(super) fn identity(client: &Table<'_>, tls: &Table<'_>) -> Option<Box<Identity>> {
     let (certificate, key) = (tls.key("certificate_file"), tls.key("key_file"));
+    let token_url = client.key("token_url");
+    let place = if token_url.is_set() { token_url } else { client.key("issuer") };
+    if method(client) == Method::Certificate && place.peek().is_some_and(|url| url.starts_with("http://")) {
+        place.problem(
+            "is not encrypted, and auth_method proves the client with the certificate of TLS",
+            "write https://",
+        );
+    }
     if method(client) == Method::Certificate && !certificate.is_set() {
         certificate.problem("is missing, and auth_method proves the client with it", "add it and tls.key_file");
     }
@@ -93,7 +113,7 @@ pub(super) fn grant(client: &Table<'_>) -> Option<Grant> {
             if file.is_set() {
                 return Some(Grant::JwtBearer(Box::new(BearerAssertion::File(secret::kept_by_others(&file)?))));
             }
-            let (key, terms) = (private_key(client), terms(client, false));
+            let (key, terms) = (private_key(client), terms(client, Use::Grant));
             let subject = client.key("subject").text().map(Box::from);
             let claims = claims(&client.key("assertion_claims"));
             Some(Grant::JwtBearer(Box::new(BearerAssertion::Signed { key: key?, terms: terms?, subject, claims })))
@@ -168,7 +188,7 @@ fn private_key(client: &Table<'_>) -> Option<crate::secret::SecretSource> {
 }
 
 /// How assertions are made.
-fn terms(client: &Table<'_>, symmetric: bool) -> Option<Terms> {
+fn terms(client: &Table<'_>, purpose: Use) -> Option<Terms> {
     let issuer = client.key("issuer");
     let node = client.key("assertion_audience");
     let audience = match node.text() {
@@ -185,16 +205,22 @@ fn terms(client: &Table<'_>, symmetric: bool) -> Option<Terms> {
         }
         Some(other) => Audience::Other(other.into()),
     };
+    let method = method(client);
+    // With both, what is written is about the client's own assertion; the grant's then has what is usual.
+    let own = purpose != Use::Grant || !matches!(method, Method::PrivateKeyJwt | Method::SecretJwt);
     let node = client.key("signing_algorithm");
-    let algorithm = node.choice(&Algorithm::NAMED);
-    if algorithm.is_some_and(|algorithm| algorithm.is_symmetric() != symmetric) {
+    // Two assertions by the same key are signed alike.
+    let written = if own || method == Method::PrivateKeyJwt { node.choice(&Algorithm::NAMED) } else { None };
+    let symmetric = purpose == Use::Secret;
+    if written.is_some_and(|algorithm| algorithm.is_symmetric() != symmetric) {
         let instead =
             if symmetric { "write HS256, HS384 or HS512" } else { "write one like RS256, PS256, ES256 or EdDSA" };
         node.problem("is not an algorithm for this auth_method", instead);
     }
-    let default = if kind(client) == Kind::JwtBearer { "JWT" } else { TYP };
-    let typ = client.key("assertion_typ").text().unwrap_or(default).into();
-    Some(Terms { key_id: client.key("key_id").text().map(Box::from), algorithm, audience, typ })
+    let default = if purpose == Use::Grant { "JWT" } else { TYP };
+    let typ = if own { client.key("assertion_typ").text() } else { None }.unwrap_or(default).into();
+    let key_id = client.key("key_id").text().map(Box::from);
+    Some(Terms { key_id, algorithm: written, audience, typ })
 }
 
 fn claims(node: &Node<'_>) -> Box<[(Box<str>, Box<str>)]> {

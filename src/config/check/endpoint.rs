@@ -4,7 +4,10 @@ use url::{Host, Url};
 
 use super::{auth, connection, request, shared::Shared};
 use crate::{
-    config::reader::{Node, Table},
+    config::{
+        reader::{Node, Table},
+        units,
+    },
     oauth::{
         BasicEncoding, ClientAuth, Grant, LifetimeUnit, Place, ProxyChoice, Revocation, Settings, Transport,
         client_auth::SecretMethod, discovery::Issuer,
@@ -32,8 +35,14 @@ pub(super) fn check(client: &Table<'_>, shared: &mut Shared) -> Option<Settings>
     let expires_in_unit = client.key("expires_in_unit").choice(&UNITS).unwrap_or_default();
     let expires_at_field = client.key("expires_at_field").text().map(Box::from);
     let revocation = revocation(client, &connection.transport.proxy);
+    let commands = auth.as_ref().map(ClientAuth::time_of_commands).unwrap_or_default();
+    if commands >= connection.attempt_timeout {
+        let text = format!("leaves no time for the request: its commands may take {}", units::show_duration(commands));
+        client.key("timeouts").problem(&text, "give each command a shorter timeout, or raise timeouts.attempt");
+    }
     let place = place?;
-    let plain = is_plain(place.url(), &connection.transport.proxy);
+    // An issuer that is not encrypted may lead to an endpoint that is.
+    let plain = matches!(&place, Place::TokenUrl(url) if is_plain(url, &connection.transport.proxy));
     Some(Settings {
         place,
         grant: grant?,

@@ -112,4 +112,4 @@ pub(super) const FORMS: &str = r#"{ file = "/path/to/secret" } or { env = "VARIA
 /// A new secret and an old one.
 const MOST: usize = 2;
 const TIMEOUT: RangeInclusive<Duration> = Duration::from_millis(100)..=Duration::from_secs(60);
-const DEFAULT_TIMEOUT: Duration = Duration::from_secs(5);
+const DEFAULT_TIMEOUT: Duration = Duration::from_secs(4);

@@ -90,7 +90,7 @@ pub fn sign(
     header.insert("alg".to_owned(), algorithm.name().into());
     let parts = [&header, claims].map(|part| encoded(serde_json::to_string(part).unwrap_or_default().as_bytes()));
     let signed = Zeroizing::new(parts.join("."));
-    let signature = encoded(&key.signature(algorithm, signed.as_bytes())?);
+    let signature = Zeroizing::new(encoded(&key.signature(algorithm, signed.as_bytes())?));
     Ok(Zeroizing::new([signed.as_str(), signature.as_str()].join(".")))
 }
 

@@ -71,7 +71,7 @@ fn failure(status: u16, code: Option<&str>, said: &str, expectations: &Expectati
     let code = code.map(str::to_ascii_lowercase);
     let code = code.as_deref();
     let kind = kind(status, code);
-    let advice = advice(status, code, expectations.proof).map(|advice| format!(" ({advice})")).unwrap_or_default();
+    let advice = advice(status, code, expectations).map(|advice| format!(" ({advice})")).unwrap_or_default();
     // Keycloak says `unauthorized_client` of a wrong secret, Auth0 `access_denied`; what they mean is in the status.
     let invalid_client = kind == FailureKind::Refused && (status == 401 || code == Some("invalid_client"));
     Failure::new(kind, format!("HTTP {status}{said}{advice}"))
@@ -96,7 +96,8 @@ fn kind(status: u16, code: Option<&str>) -> FailureKind {
 }
 
 /// What to look at: what the code or the status tells, else what a request consists of.
-fn advice(status: u16, code: Option<&str>, proof: &str) -> Option<Cow<'static, str>> {
+fn advice(status: u16, code: Option<&str>, expectations: &Expectations<'_>) -> Option<Cow<'static, str>> {
+    let Expectations { proof, grant_proof, .. } = expectations;
     let advice = match (code, status) {
         (_, 408 | 425 | 429 | 500..) => return None,
         _ if is_zohos_429(status, code) => "too many token requests; see budget and idle_after",
@@ -108,7 +109,7 @@ fn advice(status: u16, code: Option<&str>, proof: &str) -> Option<Cow<'static, s
             return Some(format!("check client_id, {proof} and auth_method").into());
         }
         (Some("invalid_grant"), _) => {
-            return Some(format!("check {proof}, whom it speaks for and to, and this machine's clock").into());
+            return Some(format!("check {grant_proof}, whom it speaks for and to, and this machine's clock").into());
         }
         (Some("unauthorized_client"), _) => "the issuer must allow this client the grant that it asks with; see grant",
         (Some("unsupported_grant_type"), _) => "check token_url and grant; this endpoint does not have that grant",

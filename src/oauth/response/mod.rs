@@ -70,8 +70,10 @@ pub struct Expectations<'a> {
     pub expires_in_unit: LifetimeUnit,
     /// The field to read when there is no usable `expires_in`.
     pub expires_at_field: Option<&'a str>,
-    /// The key of the configuration that names what the client proves itself with.
+    /// What proves who the client is, as the configuration calls it.
     pub proof: &'static str,
+    /// What the grant rests on, the same way.
+    pub grant_proof: &'static str,
     /// The token is to be bound to a key (RFC 9449).
     pub bound: bool,
     /// Knows what was secret in the request.
@@ -89,6 +91,7 @@ impl<'a> Expectations<'a> {
             expires_in_unit: settings.expires_in_unit,
             expires_at_field: settings.expires_at_field.as_deref(),
             proof: settings.proof(),
+            grant_proof: settings.grant_proof(),
             bound: settings.dpop,
             redactor,
         }
