@@ -4,7 +4,8 @@ use std::time::{Duration, SystemTime};
 
 use bearerd::{
     oauth::{
-        ClientAuth, LifetimeUnit, Settings, Transport,
+        ClientAuth, Grant, LifetimeUnit, Place, Settings, Transport,
+        client_auth::SecretMethod,
         redact::Redactor,
         response::{Answer, Expectations, parse as read},
     },
@@ -18,10 +19,13 @@ pub const SECRET: &str = "correct-horse-battery-staple";
 
 pub fn parse(status: u16, body: &[u8]) -> Result<Issued, Failure> {
     let settings = Settings {
-        token_url: Url::parse("https://issuer.example/token").unwrap(),
+        place: Place::TokenUrl(Url::parse("https://issuer.example/token").unwrap()),
+        grant: Grant::ClientCredentials,
         client_id: "acme".into(),
-        client_secret: SecretSource::Env("UNUSED".into()),
-        auth: ClientAuth::SecretPost,
+        auth: ClientAuth::Secret { method: SecretMethod::Post, sources: [SecretSource::Env("UNUSED".into())].into() },
+        dpop: false,
+        revocation: None,
+        identity: None,
         scope: Some("payments".into()),
         audience: None,
         resource: Box::default(),
@@ -44,5 +48,5 @@ pub fn parse(status: u16, body: &[u8]) -> Result<Issued, Failure> {
         sent: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_000),
         received: SystemTime::UNIX_EPOCH + Duration::from_secs(1_800_000_001),
     };
-    read(&answer, &Expectations::new(&settings, &redactor))
+    read(&answer, &Expectations::new(&settings, settings.place.url(), &redactor))
 }
