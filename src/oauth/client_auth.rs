@@ -85,16 +85,21 @@ pub enum Proof {
 }
 
 impl ClientAuth {
-    /// How long the commands that give secrets may take, one after the other.
+    /// What is read for the proof.
     #[must_use]
-    pub fn time_of_commands(&self) -> Duration {
-        let sources: &[SecretSource] = match self {
+    pub fn sources(&self) -> &[SecretSource] {
+        match self {
             Self::AssertionFile { file, .. } => std::slice::from_ref(file),
             Self::PrivateKeyJwt { key, .. } => std::slice::from_ref(key),
             Self::Secret { sources, .. } => sources,
             Self::Id | Self::Nothing => &[],
-        };
-        let commands = sources.iter().map(|source| match source {
+        }
+    }
+
+    /// How long the commands that give secrets may take, one after the other.
+    #[must_use]
+    pub fn time_of_commands(&self) -> Duration {
+        let commands = self.sources().iter().map(|source| match source {
             SecretSource::Command(command) => command.limit(),
             _ => Duration::ZERO,
         });

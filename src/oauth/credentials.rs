@@ -77,12 +77,6 @@ pub(super) async fn revision(settings: &Settings) -> Option<u64> {
 
 /// Everything that is read for an attempt, in the order in which it is.
 fn sources(settings: &Settings) -> impl Iterator<Item = &SecretSource> {
-    let auth: &[SecretSource] = match &settings.auth {
-        ClientAuth::AssertionFile { file, .. } => std::slice::from_ref(file),
-        ClientAuth::PrivateKeyJwt { key, .. } => std::slice::from_ref(key),
-        ClientAuth::Secret { sources, .. } => sources,
-        ClientAuth::Id | ClientAuth::Nothing => &[],
-    };
     let grant = match &settings.grant {
         Grant::ClientCredentials => None,
         Grant::JwtBearer(assertion) => match &**assertion {
@@ -92,7 +86,7 @@ fn sources(settings: &Settings) -> impl Iterator<Item = &SecretSource> {
         Grant::TokenExchange(subject) => Some(&subject.file),
     };
     let identity = settings.identity.iter().flat_map(|identity| [&identity.certificate, &identity.key]);
-    auth.iter().chain(grant).chain(identity)
+    settings.auth.sources().iter().chain(grant).chain(identity)
 }
 
 impl Reader {

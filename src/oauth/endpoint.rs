@@ -85,12 +85,17 @@ impl Endpoint {
         self.used.store(revision, Ordering::Relaxed);
         let credentials = read.map_err(|problem| misconfigured(&problem))?;
         *stage = Stage::Asking;
-        let client = match &credentials.identity {
-            Some(pem) => Arc::new(self.http.with_identity(pem).map_err(|problem| misconfigured(&problem))?),
-            None => self.http.current(),
-        };
+        let client = self.client(&credentials)?;
         let found = self.find(&client).await?;
         self.try_each(Way { client: &client, found: &found, credentials: &credentials }).await
+    }
+
+    /// What to send requests with: with a certificate, one made for it.
+    pub(super) fn client(&self, credentials: &Credentials) -> Result<Arc<Client>, Failure> {
+        match &credentials.identity {
+            Some(pem) => self.http.with_identity(pem).map(Arc::new).map_err(|problem| misconfigured(&problem)),
+            None => Ok(self.http.current()),
+        }
     }
 
     /// Asks with each of the credentials until one is accepted.

@@ -1,7 +1,5 @@
 //! Tells the issuer that a token is not needed any more (RFC 7009).
 
-use std::sync::Arc;
-
 use super::{
     Endpoint,
     assertion::Facts,
@@ -31,10 +29,7 @@ impl Endpoint {
     async fn ask_to_revoke(&self, revocation: &Revocation, token: &Sensitive) -> Result<(), Failure> {
         let now = self.clock.now().wall;
         let credentials = Credentials::read(&self.settings, now).await.1.map_err(|problem| misconfigured(&problem))?;
-        let client = match &credentials.identity {
-            Some(pem) => Arc::new(self.http.with_identity(pem).map_err(|problem| misconfigured(&problem))?),
-            None => self.http.current(),
-        };
+        let client = self.client(&credentials)?;
         let found = self.find(&client).await?;
         let url = match revocation {
             Revocation::At(url) => url,
