@@ -2,16 +2,27 @@
 
 use std::{
     fmt, io,
-    os::unix::fs::{FileTypeExt as _, MetadataExt as _},
+    os::{
+        fd::AsRawFd as _,
+        unix::{
+            fs::{FileTypeExt as _, MetadataExt as _},
+            net::UnixStream as StdStream,
+        },
+    },
     path::{Path, PathBuf},
     pin::Pin,
     task::{Context, Poll},
+    time::Duration,
 };
 
 use http::{Request, Response, Uri};
 use hyper::{body::Incoming, client::conn::http2};
 use hyper_util::rt::{TokioExecutor, TokioIo};
-use tokio::net::UnixStream;
+use nix::sys::{
+    socket::{AddressFamily, SockFlag, SockType, UnixAddr, connect, setsockopt, socket, sockopt::SendTimeout},
+    time::TimeVal,
+};
+use tokio::{net::UnixStream, task::spawn_blocking};
 use tonic::body::Body;
 use tower_service::Service;
 
@@ -31,7 +42,11 @@ impl Channel {
     /// [`ConnectError`] with what to do.
     pub async fn connect(socket: &Path) -> Result<Self, ConnectError> {
         let fail = |error| ConnectError { socket: socket.to_path_buf(), error, impostor: None };
-        let stream = UnixStream::connect(socket).await.map_err(fail)?;
+        let stream = match UnixStream::connect(socket).await {
+            Err(error) if error.kind() == io::ErrorKind::WouldBlock => stand_in_line(socket).await,
+            outcome => outcome,
+        };
+        let stream = stream.map_err(fail)?;
         let server = stream.peer_cred().map_err(fail)?.uid();
         if !is_trusted(server, socket) {
             let error = io::ErrorKind::PermissionDenied.into();
@@ -77,6 +92,23 @@ impl Service<Request<Body>> for Channel {
     fn call(&mut self, request: Request<Body>) -> Self::Future {
         Box::pin(self.0.send_request(request))
     }
+}
+
+/// Connects where the queue of those who connect is full, as soon as there is a place in it, for a while.
+///
+/// A Unix socket does not tell when that is (`connect(2)` on a non-blocking one ends with EAGAIN, and there is nothing to
+/// poll); the kernel lets those who block in one after another.
+async fn stand_in_line(path: &Path) -> io::Result<UnixStream> {
+    let address = UnixAddr::new(path)?;
+    let waiting = spawn_blocking(move || -> io::Result<StdStream> {
+        let waits = socket(AddressFamily::Unix, SockType::Stream, SockFlag::SOCK_CLOEXEC, None)?;
+        setsockopt(&waits, SendTimeout, &TimeVal::new(QUEUE_PATIENCE.as_secs().cast_signed(), 0))?;
+        connect(waits.as_raw_fd(), &address)?;
+        let connected = StdStream::from(waits);
+        connected.set_nonblocking(true)?;
+        Ok(connected)
+    });
+    UnixStream::from_std(waiting.await.map_err(io::Error::other)??)
 }
 
 /// Whether a daemon of this user is believed: root, the caller's own user, and the owner of the socket's directory if
@@ -151,6 +183,12 @@ impl fmt::Display for ConnectError {
                 f,
                 "no daemon: nobody listens on {socket}, it was left behind; start the daemon (`systemctl start bearerd`)"
             ),
+            io::ErrorKind::WouldBlock => write!(
+                f,
+                "{socket}: the daemon took no connection for {} s: others fill its queue, or it hangs; see \
+                 `systemctl status bearerd`",
+                QUEUE_PATIENCE.as_secs()
+            ),
             io::ErrorKind::PermissionDenied => write!(
                 f,
                 "{socket}: this user may not connect; an administrator can change [server] mode or the directory's mode"
@@ -164,5 +202,47 @@ impl std::error::Error for ConnectError {}
 
 /// `sun_path` has 108 bytes, the last of which is zero (`unix(7)`).
 const LONGEST_PATH: usize = 107;
+/// How long a command waits for a place in the queue of those who connect.
+const QUEUE_PATIENCE: Duration = Duration::from_secs(10);
 /// The status of a hundred thousand clients.
 const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
+
+#[cfg(test)]
+mod tests {
+    use nix::sys::socket::{Backlog, bind, listen};
+    use tokio::{io::AsyncReadExt as _, net::UnixListener};
+
+    use super::*;
+
+    #[tokio::test]
+    async fn a_full_queue_is_waited_for() {
+        let dir = tempfile::tempdir().unwrap();
+        let path = dir.path().join("b.sock");
+        let flags = SockFlag::SOCK_CLOEXEC | SockFlag::SOCK_NONBLOCK;
+        let unbound = socket(AddressFamily::Unix, SockType::Stream, flags, None).unwrap();
+        bind(unbound.as_raw_fd(), &UnixAddr::new(&path).unwrap()).unwrap();
+        listen(&unbound, Backlog::new(1).unwrap()).unwrap();
+        let listener = UnixListener::from_std(std::os::unix::net::UnixListener::from(unbound)).unwrap();
+        let mut before = Vec::new();
+        let full = loop {
+            match UnixStream::connect(&path).await {
+                Ok(stream) => before.push(stream),
+                Err(error) => break error,
+            }
+        };
+        assert_eq!(full.kind(), io::ErrorKind::WouldBlock);
+        drop(before);
+        let accepted = async {
+            loop {
+                let (mut stream, _) = listener.accept().await.unwrap();
+                let mut preface = [0; 3];
+                if stream.read_exact(&mut preface).await.is_ok() {
+                    break (stream, preface);
+                }
+            }
+        };
+        let (connected, (_stream, preface)) = tokio::join!(Channel::connect(&path), accepted);
+        connected.unwrap();
+        assert_eq!(preface, *b"PRI", "the beginning of HTTP/2 (RFC 9113 section 3.4)");
+    }
+}
