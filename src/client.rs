@@ -11,6 +11,7 @@ use std::{
     },
     path::{Path, PathBuf},
     pin::Pin,
+    sync::Arc,
     task::{Context, Poll},
     time::Duration,
 };
@@ -33,7 +34,11 @@ use crate::pb::{
 
 /// A connection to a daemon.
 #[derive(Clone)]
-pub struct Channel(http2::SendRequest<Body>);
+pub struct Channel {
+    send: http2::SendRequest<Body>,
+    /// Where to connect again.
+    renewed: Option<Arc<Path>>,
+}
 
 impl Channel {
     /// Connects to the daemon that listens on `socket`. The connection is served by a task of the present runtime.
@@ -57,7 +62,29 @@ impl Channel {
             .map_err(|error| fail(io::Error::other(error)))?;
         #[expect(clippy::disallowed_methods, reason = "ends with the process or with the last sender")]
         tokio::spawn(connection);
-        Ok(Self(send))
+        Ok(Self { send, renewed: None })
+    }
+
+    /// The same, and when the daemon takes no more on this connection, another one to whoever listens on `socket` then: a
+    /// daemon that is restarted, and its successor.
+    #[must_use]
+    pub fn renewed(self, socket: &Path) -> Self {
+        Self { renewed: Some(socket.into()), ..self }
+    }
+
+    /// Makes a call; one that was never sent is made on another connection.
+    async fn make(mut self, mut request: Request<Body>) -> hyper::Result<Response<Incoming>> {
+        for _ in 0..OTHERS {
+            let mut error = match self.send.try_send_request(request).await {
+                Ok(response) => return Ok(response),
+                Err(error) => error,
+            };
+            let Some(unsent) = error.take_message() else { return Err(error.into_error()) };
+            let Some(socket) = &self.renewed else { return Err(error.into_error()) };
+            let Ok(another) = Self::connect(socket).await else { return Err(error.into_error()) };
+            (self, request) = (another.renewed(socket), unsent);
+        }
+        self.send.send_request(request).await
     }
 
     /// `TokenBroker`.
@@ -90,7 +117,7 @@ impl Service<Request<Body>> for Channel {
     }
 
     fn call(&mut self, request: Request<Body>) -> Self::Future {
-        Box::pin(self.0.send_request(request))
+        Box::pin(self.clone().make(request))
     }
 }
 
@@ -202,6 +229,8 @@ impl std::error::Error for ConnectError {}
 
 /// `sun_path` has 108 bytes, the last of which is zero (`unix(7)`).
 const LONGEST_PATH: usize = 107;
+/// How many connections are tried after the first for a call that has not been sent.
+const OTHERS: usize = 3;
 /// How long a command waits for a place in the queue of those who connect.
 const QUEUE_PATIENCE: Duration = Duration::from_secs(10);
 /// The status of a hundred thousand clients.

@@ -20,4 +20,5 @@ pub mod refresh;
 pub mod secret;
 pub mod sensitive;
 pub mod server;
+pub mod systemd;
 pub mod token;

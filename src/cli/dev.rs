@@ -15,6 +15,7 @@ use crate::{
     access::Policy,
     clock::SystemClock,
     config::{ClientSettings, Config, ServerSettings},
+    daemon::Handed,
     dev::{Issuer, IssuerSettings, Mode},
     oauth::{ClientAuth, Grant, LifetimeUnit, Place, Settings, Transport, client_auth::SecretMethod},
     secret::SecretSource,
@@ -25,7 +26,8 @@ use crate::{
 
 /// Runs a daemon with an embedded authorization server until interrupted.
 pub(super) fn dev(named: Option<PathBuf>, args: args::DevArgs) -> Outcome {
-    run::harden(args.log)?;
+    // Descriptors that were passed are for a service, which this is not.
+    drop(run::harden(args.log)?);
     if args.lifetime < SHORTEST {
         return Err(Trouble::new(Exit::Usage, "--lifetime: tokens must live at least 10s"));
     }
@@ -54,7 +56,7 @@ pub(super) fn dev(named: Option<PathBuf>, args: args::DevArgs) -> Outcome {
         let _ = io::stdout().write_all(greeting(&url, &place, args.lifetime).as_bytes());
     };
     let engine = run::engine()?;
-    let service = run::Service { config, socket, load: None, greet: Some(Box::new(greet)) };
+    let service = run::Service { config, socket, load: None, greet: Some(Box::new(greet)), handed: Handed::default() };
     in_runtime(async { run::serve(service, &engine, Orders::of_signals()?).await })
 }
 

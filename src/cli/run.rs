@@ -1,17 +1,22 @@
 //! `bearerd run`
 
-use std::{io::IsTerminal as _, path::PathBuf, sync::Arc};
+use std::{
+    io::{self, IsTerminal as _},
+    path::PathBuf,
+    sync::Arc,
+};
 
 use super::{Exit, Outcome, Trouble, args, in_runtime, orders::Orders, socket};
 use crate::{
     clock::SystemClock,
     config::{self, Config, Environment, Sources},
-    daemon::{Daemon, Parts, StartError, engine::Engine, hardening, logging, reload::Load},
+    daemon::{Daemon, Handed, Parts, StartError, engine::Engine, handover, hardening, logging, reload::Load},
+    systemd::{Manager, Passed},
 };
 
 /// Runs the daemon until a signal stops it.
 pub(super) fn run(named: Option<PathBuf>, args: args::RunArgs) -> Outcome {
-    harden(args.log)?;
+    let handed = handed(harden(args.log)?)?;
     let sources = sources(args.config);
     let load: Load = Arc::new(move || config::load(&sources));
     let engine = engine()?;
@@ -21,10 +26,12 @@ pub(super) fn run(named: Option<PathBuf>, args: args::RunArgs) -> Outcome {
         let Some(read) = orders.read_configuration(&load).await? else { return Ok(()) };
         let config = read.map_err(|problems| Trouble::new(Exit::Configuration, refused(&problems)))?;
         let socket = match named.or_else(|| config.server.socket.clone()) {
+            // Where it listens is not ours to say then.
+            _ if handed.listener.is_some() => PathBuf::new(),
             Some(socket) => socket,
             None => socket::place()?,
         };
-        serve(Service { config, socket, load: Some(load), greet: None }, &engine, orders).await
+        serve(Service { config, socket, load: Some(load), greet: None, handed }, &engine, orders).await
     })
 }
 
@@ -36,13 +43,18 @@ pub(super) struct Service {
     pub(super) load: Option<Load>,
     /// Called once it serves.
     pub(super) greet: Option<Box<dyn FnOnce()>>,
+    /// What comes from the service manager.
+    pub(super) handed: Handed,
 }
 
 /// Serves on this thread, with the engine on another, until ordered to stop.
 pub(super) async fn serve(service: Service, engine: &Engine, orders: Orders) -> Outcome {
-    let Service { config, socket, load, greet } = service;
+    let Service { config, socket, load, greet, handed } = service;
     let descriptors = hardening::raise_descriptor_limit();
-    let parts = Parts { socket, clock: Arc::new(SystemClock), engine: engine.handle().clone(), load, descriptors };
+    let (clock, engine) = (Arc::new(SystemClock), engine.handle().clone());
+    let parts = Parts { socket, clock, engine, load, descriptors, handed };
+    #[cfg(debug_assertions)]
+    let _hanging = hanging(parts.engine.clone())?;
     let daemon = Daemon::build(config, parts).map_err(|error| not_started(&error))?;
     if let Some(greet) = greet {
         greet();
@@ -51,24 +63,49 @@ pub(super) async fn serve(service: Service, engine: &Engine, orders: Orders) -> 
     Ok(())
 }
 
+/// Has a debug build hang on order.
+#[cfg(debug_assertions)]
+fn hanging(engine: tokio::runtime::Handle) -> Result<tokio::task::JoinSet<()>, Trouble> {
+    let hang = crate::daemon::hang::on_signals(engine)
+        .map_err(|error| Trouble::new(Exit::Unavailable, format!("cannot receive signals: {error}")))?;
+    let mut hanging = tokio::task::JoinSet::new();
+    hanging.spawn(hang);
+    Ok(hanging)
+}
+
 /// A thread to make token requests on.
 pub(super) fn engine() -> Result<Engine, Trouble> {
     Engine::start().map_err(|error| Trouble::new(Exit::Unavailable, format!("cannot start: {error}")))
 }
 
-/// Protects the process, and starts its log, before it opens or reads anything.
-pub(super) fn harden(log: args::LogArgs) -> Outcome {
-    hardening::drop_inherited();
+/// Protects the process, and starts its log, before it opens or reads anything. Returns what was passed to it on purpose.
+pub(super) fn harden(log: args::LogArgs) -> Result<Passed, Trouble> {
+    let passed = Passed::to_process().map_err(|error| wrongly_passed(&error))?;
+    hardening::drop_inherited(&passed.numbers().collect::<Vec<_>>());
     start_logging(log)?;
     hardening::hide_memory();
     hardening::forbid_core_files();
     hardening::lock_memory();
-    Ok(())
+    Ok(passed)
+}
+
+/// What the service manager has for this process.
+fn handed(mut passed: Passed) -> Result<Handed, Trouble> {
+    let listener = passed.take_listener().map_err(|error| wrongly_passed(&error))?;
+    let tokens = passed.take_stored(handover::PREFIX);
+    for name in passed.left() {
+        tracing::warn!(name, "a descriptor was passed that is neither a listening socket nor ours; it is closed");
+    }
+    Ok(Handed { manager: Manager::of_process(), listener, tokens })
+}
+
+fn wrongly_passed(error: &io::Error) -> Trouble {
+    Trouble::new(Exit::Configuration, format!("what the service manager passed cannot be used: {error}"))
 }
 
 /// Starts logging for a daemon.
 fn start_logging(args: args::LogArgs) -> Outcome {
-    logging::start(args.log, args.log_format, std::io::stderr().is_terminal())
+    logging::start(args.log, args.log_format, io::stderr().is_terminal())
         .map_err(|error| Trouble::new(Exit::Unavailable, format!("cannot start logging: {error}")))
 }
 

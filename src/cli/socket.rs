@@ -16,7 +16,7 @@ use crate::client::Channel;
 /// Connects to the daemon on the socket that was named, or where one is found.
 pub(super) async fn connect(named: Option<PathBuf>) -> Result<Channel, Trouble> {
     let socket = named.unwrap_or_else(find);
-    Ok(Channel::connect(&socket).await?)
+    Ok(Channel::connect(&socket).await?.renewed(&socket))
 }
 
 /// The answer to a call. A daemon that is there but does not answer (stopped, in a debugger, overloaded) is not waited

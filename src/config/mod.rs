@@ -49,11 +49,7 @@ pub fn load(sources: &Sources) -> Result<Config, Problems> {
     let root = Node::root(&report, &merged.root);
     let (server, clients) = check::check(&root, sources.own_uid);
     if clients.is_none() && merged.complete {
-        report.at_main_file(
-            "clients",
-            "no client is configured",
-            "add a [clients.NAME] table with token_url, client_id and client_secret",
-        );
+        report.at_main_file("clients", "no client is configured", check::ADD_ONE);
     }
     let warnings = report.finish()?;
     Ok(Config { server, clients: clients.unwrap_or_default(), files: merged.files, warnings })

@@ -13,7 +13,7 @@ use crate::{
     clock::Clock,
     config::ClientSettings,
     oauth::{Endpoint, Transports, transport::TransportError},
-    refresh::{Entry, Handle, Refresher, Terms},
+    refresh::{Entry, Fingerprint, Handle, Refresher, Registry, Survivor, Terms},
     token::{ClientName, TokenSource, policy::PER_ISSUER},
 };
 
@@ -21,15 +21,17 @@ use crate::{
 pub struct Assembler {
     clock: Arc<dyn Clock>,
     pulse: watch::Sender<u64>,
+    arrivals: watch::Sender<u64>,
     transports: Transports,
     gates: Mutex<HashMap<Box<str>, Arc<Semaphore>>>,
 }
 
 impl Assembler {
-    /// Makes an assembler that has made nothing.
+    /// Makes an assembler that has made nothing. Its refreshers beat what the registry counts.
     #[must_use]
-    pub fn new(clock: Arc<dyn Clock>, pulse: watch::Sender<u64>) -> Self {
-        Self { clock, pulse, transports: Transports::default(), gates: Mutex::default() }
+    pub fn new(clock: Arc<dyn Clock>, registry: &Registry) -> Self {
+        let (pulse, arrivals) = registry.beats();
+        Self { clock, pulse, arrivals, transports: Transports::default(), gates: Mutex::default() }
     }
 
     /// The source of a client's tokens.
@@ -44,22 +46,28 @@ impl Assembler {
         Ok(Arc::new(Endpoint::new(Arc::clone(&settings.endpoint), http, Arc::clone(&self.clock))))
     }
 
-    /// The refresher of a client, and the handle of its readers.
+    /// The refresher of a client, and the handle of its readers; with what has survived of that client, if something has.
     pub fn refresher(
         &self,
         name: &ClientName,
         settings: &ClientSettings,
         source: Arc<dyn TokenSource>,
+        survivor: Option<Survivor>,
     ) -> (Refresher, Handle) {
-        Refresher::new(Terms {
+        let terms = Terms {
             name: name.clone(),
             policy: Arc::clone(&settings.refresh),
             source,
             gate: self.gate(settings.endpoint.place.url()),
             clock: Arc::clone(&self.clock),
             pulse: self.pulse.clone(),
+            arrivals: self.arrivals.clone(),
             seed: seed(),
-        })
+        };
+        match survivor {
+            Some(survivor) => Refresher::resume(terms, survivor),
+            None => Refresher::new(terms),
+        }
     }
 
     /// One gate for each issuer host and port.
@@ -90,7 +98,15 @@ pub fn entry(name: &ClientName, settings: &ClientSettings, handle: Handle) -> En
     entry.required = settings.required;
     entry.request_headers = Arc::clone(&settings.request_headers);
     entry.budget_per_day = settings.refresh.budget_per_day;
+    entry.asks = asks(settings);
     entry
+}
+
+/// What a client asks its issuer for; `None` if its tokens are revoked when the daemon stops, and so are of no use to the
+/// next one.
+#[must_use]
+pub fn asks(settings: &ClientSettings) -> Option<Fingerprint> {
+    settings.endpoint.revocation.is_none().then(|| settings.endpoint.fingerprint())
 }
 
 /// A client cannot be put together.

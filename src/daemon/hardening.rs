@@ -17,14 +17,16 @@ use nix::{
     unistd::close,
 };
 
-/// Drops every descriptor that was inherited beside the standard three: whoever started us may have left open what we
-/// are not to hold.
+/// Drops every descriptor that was inherited beside the standard three and those passed on purpose: whoever started us
+/// may have left open what we are not to hold.
 ///
-/// To be called before anything is opened. Descriptors are not passed to this daemon on purpose.
-pub fn drop_inherited() {
+/// To be called before anything is opened.
+pub fn drop_inherited(passed: &[i32]) {
     let Ok(listed) = fs::read_dir("/proc/self/fd") else { return };
-    let numbers: Vec<i32> =
-        listed.filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok()).filter(|fd| *fd > 2).collect();
+    let numbers: Vec<i32> = listed
+        .filter_map(|entry| entry.ok()?.file_name().to_str()?.parse().ok())
+        .filter(|fd| *fd > 2 && !passed.contains(fd))
+        .collect();
     for number in numbers {
         // The one that listed them is among them and gone by now.
         let _ = close(number);

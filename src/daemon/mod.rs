@@ -3,14 +3,18 @@
 pub mod assemble;
 pub mod diff;
 pub mod engine;
+pub mod handover;
+#[cfg(debug_assertions)]
+pub mod hang;
 pub mod hardening;
 pub mod logging;
 pub mod memory;
 pub mod reload;
+mod report;
 pub mod signals;
 pub mod supervisor;
 
-use std::{fmt, path::PathBuf, pin::pin, sync::Arc};
+use std::{fmt, os::fd::OwnedFd, path::PathBuf, pin::pin, sync::Arc, time::Duration};
 
 use tokio::{
     runtime::Handle,
@@ -24,9 +28,12 @@ use crate::{
     lifecycle::{Lifecycle, Phase},
     refresh::Registry,
     server::{self, Limits, ListenError, Listener, Loaded, Reflection, Reloaded, Shared, Usage},
+    systemd::Manager,
 };
 use assemble::AssembleError;
+use handover::Keeper;
 use reload::Reloader;
+use report::Report;
 use supervisor::Supervisor;
 
 /// What a daemon is made of beside its configuration.
@@ -41,6 +48,19 @@ pub struct Parts {
     pub load: Option<reload::Load>,
     /// How many files the process can have open.
     pub descriptors: u64,
+    /// What comes from the service manager.
+    pub handed: Handed,
+}
+
+/// What a service manager hands to a daemon, if it is started by one.
+#[derive(Debug, Default)]
+pub struct Handed {
+    /// Whom to tell how it goes.
+    pub manager: Manager,
+    /// A socket that listens already; `None`: one is bound.
+    pub listener: Option<OwnedFd>,
+    /// What an earlier process of this service had kept ([`handover::PREFIX`]).
+    pub tokens: Vec<(String, OwnedFd)>,
 }
 
 /// A daemon that listens but does not serve yet.
@@ -51,6 +71,8 @@ pub struct Daemon {
     phase: watch::Sender<Lifecycle>,
     reloader: Reloader,
     reloads: mpsc::Receiver<oneshot::Sender<Reloaded>>,
+    manager: Manager,
+    engine: Handle,
 }
 
 /// Orders to a running daemon that come from its process, not from a caller.
@@ -72,9 +94,15 @@ impl Daemon {
             tracing::warn!(%warning, "configuration warning");
         }
         let registry = Arc::new(Registry::new());
-        let supervisor = Supervisor::new(Arc::clone(&registry), Arc::clone(&parts.clock), parts.engine);
+        let Handed { manager, listener, tokens } = parts.handed;
+        let mut supervisor = Supervisor::new(Arc::clone(&registry), Arc::clone(&parts.clock), parts.engine.clone());
         let reflection = Reflection::build().map_err(|error| StartError::Reflection(error.to_string()))?;
-        let listener = Listener::bind(&parts.socket, config.server.mode).map_err(StartError::Listen)?;
+        let listener = match listener {
+            Some(passed) => Listener::passed(passed),
+            None => Listener::bind(&parts.socket, config.server.mode),
+        };
+        let listener = listener.map_err(StartError::Listen)?;
+        supervisor.leave(handover::take(manager, tokens), &config.clients);
         let (phase, phases) = watch::channel(Lifecycle::Starting);
         let (admins, admins_now) = watch::channel(config.server.admins.clone());
         let now = parts.clock.now();
@@ -92,7 +120,7 @@ impl Daemon {
         });
         let mut reloader = Reloader::new(supervisor, config.server, admins, loaded, parts.load);
         reloader.start(config.clients).map_err(StartError::Assemble)?;
-        Ok(Self { listener, shared, reflection, phase, reloader, reloads })
+        Ok(Self { listener, shared, reflection, phase, reloader, reloads, manager, engine: parts.engine })
     }
 
     /// Follows the daemon's life.
@@ -111,7 +139,7 @@ impl Daemon {
     ///
     /// A second order to stop ends the draining.
     pub async fn run(self, mut orders: mpsc::Receiver<Order>) {
-        let Self { listener, shared, reflection, phase, mut reloader, mut reloads } = self;
+        let Self { listener, shared, reflection, phase, mut reloader, mut reloads, manager, engine } = self;
         tracing::info!(
             socket = %listener.path().display(),
             clients = shared.registry.entries().len(),
@@ -123,8 +151,12 @@ impl Daemon {
         let mut serving = JoinSet::new();
         serving.spawn(server::serve(listener, Arc::clone(&shared), reflection, drain));
         phase.send_replace(Lifecycle::Ready);
-        let mut reload = Reload::default();
         let mut quiet_again = pin!(memory::after_a_crowd(&shared.usage));
+        let report = Report::new(manager);
+        let mut reload = Reload::new(&report);
+        let keeper = Keeper::new(manager, Arc::clone(&shared.registry));
+        let (mut reporting, mut keeping) = (pin!(report.report(&shared)), pin!(keeper.keep()));
+        let mut alive = pin!(report.feed_watchdog(&engine));
         loop {
             tokio::select! {
                 _ = serving.join_next() => break,
@@ -132,6 +164,9 @@ impl Daemon {
                     let reloaded = reloader.reload(read, shared.clock.now());
                     reload.answer(&reloaded, &reloader);
                 }
+                never = &mut reporting => match never {},
+                never = &mut keeping => match never {},
+                never = &mut alive => match never {},
                 () = &mut quiet_again => {
                     memory::give_back();
                     quiet_again.set(memory::after_a_crowd(&shared.usage));
@@ -140,32 +175,28 @@ impl Daemon {
                 order = orders.recv() => match order {
                     Some(Order::Reload) => reload.ask(None, &reloader),
                     Some(Order::Stop) | None => {
+                        report.stopping(drain + supervisor::REVOKING + LAST_STEPS);
                         tracing::info!(deadline_s = drain.as_secs(), calls = shared.usage.calls(), "draining");
                         phase.send_replace(Lifecycle::Draining);
                         // Who waits for a reload is told that there will be none.
                         drop((reload, reloads));
                         tokio::select! {
-                            Some(cut_off) = serving.join_next() => {
-                                tracing::info!(cut_off = cut_off.unwrap_or_default(), "drained");
-                            }
-                            Some(Order::Stop) = second_stop(&mut orders) => {
-                                serving.shutdown().await;
-                                tracing::warn!("stopped without draining");
-                            }
+                            () = drained(&mut serving, &mut orders) => break,
+                            never = &mut alive => match never {},
                         }
-                        break;
                     }
                 }
             }
         }
         reloader.stop().await;
+        keeper.keep_last();
         phase.send_replace(Lifecycle::Stopped);
     }
 }
 
 /// A reload under way, and who waits for it.
-#[derive(Default)]
-struct Reload {
+struct Reload<'a> {
+    report: &'a Report,
     reading: JoinSet<reload::Read>,
     askers: Vec<oneshot::Sender<Reloaded>>,
     /// Ordered after reading had begun: what was read may be older than what is meant.
@@ -173,16 +204,26 @@ struct Reload {
     later: Vec<oneshot::Sender<Reloaded>>,
 }
 
-impl Reload {
+impl<'a> Reload<'a> {
+    /// None is under way.
+    fn new(report: &'a Report) -> Self {
+        Self { report, reading: JoinSet::new(), askers: Vec::new(), again: false, later: Vec::new() }
+    }
+
     /// Takes an order. Those that come while the files are being read are carried out together, after that.
     fn ask(&mut self, asker: Option<oneshot::Sender<Reloaded>>, reloader: &Reloader) {
         if self.reading.is_empty() {
             self.askers.extend(asker);
-            self.reading.spawn(reloader.read());
+            self.begin(reloader);
         } else {
             self.later.extend(asker);
             self.again = true;
         }
+    }
+
+    fn begin(&mut self, reloader: &Reloader) {
+        self.report.reloading();
+        self.reading.spawn(reloader.read());
     }
 
     /// What was read; `None` when nothing is being read.
@@ -193,12 +234,13 @@ impl Reload {
 
     /// Tells those who asked, and begins again if it was ordered meanwhile.
     fn answer(&mut self, outcome: &Reloaded, reloader: &Reloader) {
+        self.report.reloaded(outcome);
         for asker in std::mem::replace(&mut self.askers, std::mem::take(&mut self.later)) {
             // Whoever asked may have left; the reload happened all the same, and is in the log.
             let _ = asker.send(outcome.clone());
         }
         if std::mem::take(&mut self.again) {
-            self.reading.spawn(reloader.read());
+            self.begin(reloader);
         }
     }
 }
@@ -218,6 +260,19 @@ fn fitting(limits: &Limits, descriptors: u64) -> Limits {
     Limits { connections: limits.connections.min(affordable), ..limits.clone() }
 }
 
+/// Ends when what was begun has ended, or at a second order to stop.
+async fn drained(serving: &mut JoinSet<usize>, orders: &mut mpsc::Receiver<Order>) {
+    tokio::select! {
+        Some(cut_off) = serving.join_next() => {
+            tracing::info!(cut_off = cut_off.unwrap_or_default(), "drained");
+        }
+        Some(Order::Stop) = second_stop(orders) => {
+            serving.shutdown().await;
+            tracing::warn!("stopped without draining");
+        }
+    }
+}
+
 /// The next order to stop; `None` when there will be none.
 async fn second_stop(orders: &mut mpsc::Receiver<Order>) -> Option<Order> {
     while let Some(order) = orders.recv().await {
@@ -227,6 +282,9 @@ async fn second_stop(orders: &mut mpsc::Receiver<Order>) -> Option<Order> {
     }
     None
 }
+
+/// What the end takes beside draining and revoking, at most.
+const LAST_STEPS: Duration = Duration::from_secs(5);
 
 /// The daemon cannot start.
 #[derive(Debug)]

@@ -175,13 +175,18 @@ fn tell(reloaded: &Reloaded) {
         );
     }
     if !reloaded.problems.is_empty() {
-        tracing::error!(problems = reloaded.problems.len(), "configuration not applied; the old one stays in force");
+        tracing::error!(
+            name: "configuration-refused",
+            problems = reloaded.problems.len(),
+            "configuration not applied; the old one stays in force"
+        );
         return;
     }
     for note in &reloaded.notes {
         tracing::warn!(note, "configuration note");
     }
     tracing::info!(
+        name: "configuration-applied",
         added = reloaded.added.len(),
         changed = reloaded.changed.len(),
         removed = reloaded.removed.len(),

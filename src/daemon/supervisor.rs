@@ -16,7 +16,7 @@ use super::{
 use crate::{
     clock::Clock,
     config::ClientSettings,
-    refresh::{Amendment, ClockWatch, Entry, Registry},
+    refresh::{Amendment, ClockWatch, Entry, Fingerprint, Registry, Survivor},
     token::{ClientName, TokenSource},
 };
 
@@ -29,7 +29,11 @@ pub struct Supervisor {
     running: HashMap<ClientName, JoinHandle<()>>,
     /// Of clients whose last token is revoked when the daemon stops.
     revoking: HashMap<ClientName, Arc<dyn TokenSource>>,
+    survivors: Survivors,
 }
+
+/// What survived of clients of an earlier process, and what it had been asked for with.
+pub type Survivors = HashMap<ClientName, (Fingerprint, Survivor)>;
 
 /// The sources of clients that are about to start or to change theirs. Made first, so that a failure changes nothing.
 pub struct Prepared(HashMap<ClientName, Arc<dyn TokenSource>>);
@@ -40,8 +44,28 @@ impl Supervisor {
     pub fn new(registry: Arc<Registry>, clock: Arc<dyn Clock>, engine: Runtime) -> Self {
         let all = Arc::clone(&registry);
         let clock_watch = engine.spawn(ClockWatch::new(Arc::clone(&clock)).run(move || all.ring()));
-        let assembler = Assembler::new(clock, registry.pulse());
-        Self { registry, assembler, engine, clock_watch, running: HashMap::new(), revoking: HashMap::new() }
+        let assembler = Assembler::new(clock, &registry);
+        Self {
+            registry,
+            assembler,
+            engine,
+            clock_watch,
+            running: HashMap::new(),
+            revoking: HashMap::new(),
+            survivors: HashMap::new(),
+        }
+    }
+
+    /// Leaves to the clients what survived of them, as far as they still ask for the same thing.
+    pub fn leave(&mut self, mut survivors: Survivors, clients: &Clients) {
+        let found = survivors.len();
+        survivors.retain(|name, (asked, _)| {
+            clients.get(name).is_some_and(|settings| assemble::asks(settings).as_ref() == Some(&*asked))
+        });
+        if found > 0 {
+            tracing::info!(tokens = survivors.len(), dropped = found - survivors.len(), "tokens taken over");
+        }
+        self.survivors = survivors;
     }
 
     /// Makes what the changes need, without starting anything.
@@ -99,7 +123,8 @@ impl Supervisor {
     }
 
     fn start(&mut self, name: &ClientName, settings: &ClientSettings, source: Arc<dyn TokenSource>) -> Entry {
-        let (refresher, handle) = self.assembler.refresher(name, settings, source);
+        let survivor = self.survivors.remove(name).map(|(_, survivor)| survivor);
+        let (refresher, handle) = self.assembler.refresher(name, settings, source, survivor);
         let task = self.engine.spawn(refresher.run());
         self.running.insert(name.clone(), task);
         assemble::entry(name, settings, handle)
@@ -145,4 +170,4 @@ impl Drop for Supervisor {
 /// Revocations under way at a time.
 const REVOKED_AT_ONCE: usize = 16;
 /// How long all revocations together may take: the service manager waits for the daemon.
-const REVOKING: Duration = Duration::from_secs(5);
+pub(super) const REVOKING: Duration = Duration::from_secs(5);

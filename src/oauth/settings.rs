@@ -2,6 +2,7 @@
 
 use std::{fmt, time::Duration};
 
+use ring::digest::{Context, SHA256};
 use url::Url;
 
 use super::{ClientAuth, Grant, Place, Transport, grant::BearerAssertion};
@@ -72,6 +73,43 @@ impl Settings {
             && (dpop, scope, audience) == (&other.dpop, &other.scope, &other.audience)
             && (resource, parameters, token_type) == (&other.resource, &other.parameters, &other.token_type)
             && (expires_in_unit, expires_at_field) == (&other.expires_in_unit, &other.expires_at_field)
+    }
+
+    /// Stands for what [`Settings::same_tokens`] compares, in other processes and in later versions of this program too.
+    #[must_use]
+    pub fn fingerprint(&self) -> [u8; 16] {
+        let Self { place, grant, client_id, dpop, scope, audience, resource, parameters, token_type, .. } = self;
+        let Self { expires_in_unit, expires_at_field, .. } = self;
+        let mut hash = Context::new(&SHA256);
+        let mut put = |text: &str| {
+            hash.update(&u64::try_from(text.len()).unwrap_or_default().to_le_bytes());
+            hash.update(text.as_bytes());
+        };
+        match place {
+            Place::Discovered(issuer) => ["issuer", &issuer.text].map(&mut put),
+            Place::TokenUrl(url) => ["token_url", url.as_str()].map(&mut put),
+        };
+        match grant {
+            Grant::ClientCredentials => put(grant.name()),
+            // How that is written may change with a version; then such a token is asked for again, which is all.
+            Grant::JwtBearer(_) | Grant::TokenExchange(_) => put(&format!("{grant:?}")),
+        }
+        put(client_id);
+        put(if *dpop { "bound" } else { "bearer" });
+        put(match expires_in_unit {
+            LifetimeUnit::Seconds => "s",
+            LifetimeUnit::Milliseconds => "ms",
+        });
+        for optional in [scope, audience, token_type, expires_at_field] {
+            put(if optional.is_some() { "some" } else { "none" });
+            put(optional.as_deref().unwrap_or_default());
+        }
+        put(&resource.len().to_string());
+        resource.iter().for_each(|resource| put(resource));
+        parameters.iter().for_each(|(name, value)| [name, value].into_iter().for_each(|text| put(text)));
+        let mut short = [0; 16];
+        short.iter_mut().zip(hash.finish().as_ref()).for_each(|(to, from)| *to = *from);
+        short
     }
 }
 
@@ -147,7 +185,7 @@ pub enum LifetimeUnit {
 #[cfg(test)]
 pub(super) mod tests {
     use super::*;
-    use crate::oauth::client_auth::SecretMethod;
+    use crate::oauth::{client_auth::SecretMethod, discovery::Issuer, grant::SubjectToken};
 
     /// Authentication with one secret.
     pub(in crate::oauth) fn with_secret(method: SecretMethod) -> ClientAuth {
@@ -173,6 +211,44 @@ pub(super) mod tests {
             expires_at_field: None,
             transport: Transport::default(),
             attempt_timeout: Duration::from_secs(10),
+        }
+    }
+
+    #[test]
+    fn fingerprints_are_the_same_in_every_version() {
+        let hex = |settings: &Settings| settings.fingerprint().map(|byte| format!("{byte:02x}")).concat();
+        assert_eq!(hex(&settings()), "2692cac6ab0aa4111a692bc62bdb5120", "or every upgrade asks for all tokens again");
+    }
+
+    #[test]
+    fn a_fingerprint_tells_what_is_asked_for_and_nothing_else() {
+        let base = settings();
+        let same = Settings { auth: ClientAuth::Id, attempt_timeout: Duration::from_secs(1), ..base.clone() };
+        assert!(base.same_tokens(&same));
+        assert_eq!(base.fingerprint(), same.fingerprint());
+        let text = |text: &str| Some(Box::from(text));
+        let issuer =
+            Issuer { text: "https://issuer.example/".into(), url: Url::parse("https://issuer.example/").unwrap() };
+        let subject = SubjectToken { file: SecretSource::Env("UNUSED".into()), kind: "urn:x".into() };
+        let others = [
+            Settings { place: Place::Discovered(issuer), ..base.clone() },
+            Settings { grant: Grant::TokenExchange(Box::new(subject)), ..base.clone() },
+            Settings { client_id: "acme2".into(), ..base.clone() },
+            Settings { dpop: true, ..base.clone() },
+            Settings { scope: text("a"), ..base.clone() },
+            Settings { scope: text(""), ..base.clone() },
+            Settings { audience: text("a"), ..base.clone() },
+            Settings { token_type: text("a"), ..base.clone() },
+            Settings { expires_at_field: text("a"), ..base.clone() },
+            Settings { expires_in_unit: LifetimeUnit::Milliseconds, ..base.clone() },
+            Settings { resource: ["a".into(), "b".into()].into(), ..base.clone() },
+            Settings { resource: ["a".into()].into(), ..base.clone() },
+            Settings { parameters: [("a".into(), "b".into())].into(), ..base.clone() },
+        ];
+        let mut seen = std::collections::HashSet::from([base.fingerprint()]);
+        for other in others {
+            assert!(!base.same_tokens(&other));
+            assert!(seen.insert(other.fingerprint()), "{other:?}");
         }
     }
 }

@@ -9,6 +9,7 @@ pub mod handle;
 mod outcome;
 pub mod refresher;
 pub mod registry;
+pub mod survivor;
 pub mod suspend;
 #[cfg(test)]
 mod tests;
@@ -18,6 +19,7 @@ pub mod wishes;
 pub use board::Changes;
 pub use handle::{Given, Handle};
 pub use refresher::{Amendment, Refresher, Terms};
-pub use registry::{Authorized, Denied, Entry, Registry, Status};
+pub use registry::{Authorized, Denied, Entry, Fingerprint, Registry, Status};
+pub use survivor::Survivor;
 pub use suspend::ClockWatch;
 pub use wishes::Wishes;

@@ -48,7 +48,7 @@ impl Refresher {
         let before = std::mem::replace(&mut self.progress, progress);
         let stuck = progress == Progress::Same || (progress, before) == (Progress::SameEnd, Progress::SameEnd);
         let late = stuck || self.board.look().reissues_late;
-        self.remember(&token, told);
+        let known_end = self.remember(&token, told);
         let mut warnings = issued.oddities;
         warnings.extend(life.warning);
         if late {
@@ -59,6 +59,7 @@ impl Refresher {
         self.board.wishes.clear_demand();
         self.board.publish(|snapshot| {
             snapshot.generation = token.generation;
+            snapshot.told = known_end;
             snapshot.failure = None;
             snapshot.consecutive_failures = 0;
             snapshot.next_attempt_at = Some(planned.max(now.boot.plus(policy::FLOOR)));
@@ -77,6 +78,7 @@ impl Refresher {
             }
             snapshot.token = Some(Arc::new(token));
         });
+        self.terms.arrivals.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     fn plan(&mut self, token: &AccessToken, late: bool, now: Moment) -> BootTime {
@@ -97,7 +99,8 @@ impl Refresher {
         }
     }
 
-    fn remember(&mut self, token: &AccessToken, told: bool) {
+    /// Returns whether the issuer has ever said when this token ends.
+    fn remember(&mut self, token: &AccessToken, told: bool) -> bool {
         let first = self.known.take().filter(|known| known.value == token.value);
         let (sent, lifetime, before) = match &first {
             Some(known) => (known.sent, known.lifetime, known.told),
@@ -111,6 +114,7 @@ impl Refresher {
             ends: token.ends,
             told: told || before,
         });
+        told || before
     }
 
     /// Publishes a failure.

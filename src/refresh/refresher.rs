@@ -35,6 +35,8 @@ pub struct Terms {
     pub clock: Arc<dyn Clock>,
     /// Counts changes of state of all clients, for those who follow all of them.
     pub pulse: watch::Sender<u64>,
+    /// Counts tokens of all clients.
+    pub arrivals: watch::Sender<u64>,
     /// Seeds the jitter and the token ids.
     pub seed: u64,
 }

@@ -9,11 +9,14 @@ use std::{
 use arc_swap::ArcSwap;
 use tokio::{sync::watch, time::Instant};
 
-use super::{Changes, Handle};
+use super::{Changes, Handle, Survivor};
 use crate::{
     access::{Caller, Decision, Needs, Policy},
     token::{ClientName, ClientState, Refused, RequestHeader, Snapshot},
 };
+
+/// Sixteen bytes that stand for what a client asks its issuer for.
+pub type Fingerprint = [u8; 16];
 
 /// One configured client as the server sees it.
 pub struct Entry {
@@ -27,6 +30,8 @@ pub struct Entry {
     pub request_headers: Arc<[RequestHeader]>,
     /// The budget of requests per day, if there is one.
     pub budget_per_day: Option<u32>,
+    /// Tells what its tokens are asked for with from anything else; `None`: they do not outlive the process.
+    pub asks: Option<Fingerprint>,
     handle: Handle,
 }
 
@@ -34,7 +39,7 @@ impl Entry {
     /// An entry for a running client.
     #[must_use]
     pub fn new(name: ClientName, policy: Policy, handle: Handle) -> Self {
-        Self { name, policy, required: true, request_headers: Arc::default(), budget_per_day: None, handle }
+        Self { name, policy, required: true, request_headers: Arc::default(), budget_per_day: None, asks: None, handle }
     }
 
     /// How the client is doing; holds no token.
@@ -54,6 +59,13 @@ impl Entry {
     #[must_use]
     pub fn changes(&self) -> Changes {
         self.handle.changes()
+    }
+
+    /// What is to outlive the process, if there is something.
+    #[must_use]
+    pub fn survivor(&self) -> Option<(Fingerprint, Survivor)> {
+        let (snapshot, spoiled) = self.handle.look();
+        Some((self.asks?, Survivor::of(&snapshot, spoiled)?))
     }
 
     /// The handle, for the daemon itself: to keep a client running over a change of its policy.
@@ -127,6 +139,7 @@ pub struct Registry {
     needs: ArcSwap<Needs>,
     revision: watch::Sender<u64>,
     pulse: watch::Sender<u64>,
+    arrivals: watch::Sender<u64>,
     /// What [`Registry::ready`] found, at which pulse and when.
     readiness: Mutex<Option<(u64, Instant, bool)>>,
 }
@@ -140,6 +153,7 @@ impl Registry {
             needs: ArcSwap::default(),
             revision: watch::Sender::new(0),
             pulse: watch::Sender::new(0),
+            arrivals: watch::Sender::new(0),
             readiness: Mutex::default(),
         }
     }
@@ -221,6 +235,7 @@ impl Registry {
         self.entries.store(Arc::new(entries));
         self.revision.send_modify(|count| *count += 1);
         self.pulse.send_modify(|count| *count = count.wrapping_add(1));
+        self.arrivals.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Wakes when the set of clients or a policy changes.
@@ -235,6 +250,12 @@ impl Registry {
         self.pulse.subscribe()
     }
 
+    /// Wakes when any client has a token, a new one or the same again, or when the set of clients changes.
+    #[must_use]
+    pub fn arrivals(&self) -> watch::Receiver<u64> {
+        self.arrivals.subscribe()
+    }
+
     /// Has all refreshers look at the time again.
     pub fn ring(&self) {
         for entry in self.entries.load().values() {
@@ -242,10 +263,10 @@ impl Registry {
         }
     }
 
-    /// What refreshers beat.
+    /// What refreshers beat: changes of state, and tokens.
     #[must_use]
-    pub fn pulse(&self) -> watch::Sender<u64> {
-        self.pulse.clone()
+    pub fn beats(&self) -> (watch::Sender<u64>, watch::Sender<u64>) {
+        (self.pulse.clone(), self.arrivals.clone())
     }
 }
 
@@ -318,6 +339,7 @@ pub(crate) mod tests {
             gate: Arc::new(Semaphore::new(1)),
             clock,
             pulse: watch::Sender::new(0),
+            arrivals: watch::Sender::new(0),
             seed: 1,
         });
         Entry::new(name, policy, handle)

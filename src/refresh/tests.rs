@@ -136,6 +136,7 @@ impl World {
             gate,
             clock: Arc::clone(&shared),
             pulse: watch::Sender::new(0),
+            arrivals: watch::Sender::new(0),
             seed: 7,
         });
         let mut tasks = JoinSet::new();

@@ -38,7 +38,7 @@ impl Transition {
 
     fn log(self, before: ClientState, name: &ClientName, snapshot: &Snapshot, now: Moment) {
         let record = snapshot.failure.as_deref();
-        let reason = record.map(|record| record.failure.kind.reason());
+        let failure = record.map(|record| record.failure.kind.reason());
         let error = record.map(|record| &*record.failure.text);
         let retry_in_s = snapshot.next_attempt_at.map(|at| at.since(now.boot).as_secs());
         let token_id = snapshot.token.as_ref().map(|token| tracing::field::display(token.id));
@@ -46,14 +46,15 @@ impl Transition {
         let (client, was, state) = (name.as_str(), before.word(), self.state.word());
         match self.state {
             ClientState::Fresh => {
-                tracing::info!(client, was, state, token_id, valid_for_s, "token is fresh");
+                tracing::info!(name: "client-fresh", client, was, state, token_id, valid_for_s, "token is fresh");
             }
             ClientState::Degraded => {
                 tracing::warn!(
+                    name: "client-degraded",
                     client,
                     was,
                     state,
-                    reason,
+                    failure,
                     error,
                     token_id,
                     valid_for_s,
@@ -62,7 +63,9 @@ impl Transition {
                 );
             }
             ClientState::Unavailable | ClientState::Rejected => {
-                tracing::error!(client, was, state, reason, error, retry_in_s, "no usable token");
+                tracing::error!(
+                    name: "client-down", client, was, state, failure, error, retry_in_s, "no usable token"
+                );
             }
             ClientState::Starting => tracing::info!(client, was, state, "requesting a token"),
             ClientState::Idle => tracing::info!(client, was, state, "idle; the next caller starts a request"),

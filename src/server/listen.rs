@@ -16,20 +16,21 @@ use nix::{
     fcntl::{Flock, FlockArg},
     sys::{
         socket::{
-            AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, getsockopt, listen, socket,
-            sockopt::PeerCredentials,
+            AddressFamily, Backlog, SockFlag, SockType, UnixAddr, bind, connect, getsockname, getsockopt, listen,
+            socket, sockopt::PeerCredentials,
         },
         stat::{Mode, fchmod},
     },
 };
 use tokio::net::UnixListener;
 
-/// A listening socket; its file is removed when dropped, if it is still the same one.
+/// A listening socket.
 #[derive(Debug)]
 pub struct Listener {
     socket: UnixListener,
     path: PathBuf,
-    mode: u32,
+    /// The mode it was bound with; `None`: it was passed to us, and is not ours to bind again or to remove.
+    mode: Option<u32>,
     inode: (u64, u64),
 }
 
@@ -50,9 +51,33 @@ impl Listener {
         let socket = bind_for_owner(path).map_err(|error| fail(Trouble::Io("cannot be bound", error)))?;
         fs::set_permissions(path, fs::Permissions::from_mode(mode))
             .map_err(|error| fail(Trouble::Io("cannot be given its mode", error)))?;
-        let meta =
-            fs::symlink_metadata(path).map_err(|error| fail(Trouble::Io("vanished after it was bound", error)))?;
-        Ok(Self { socket, path: path.to_path_buf(), mode, inode: (meta.dev(), meta.ino()) })
+        let inode = inode(path).map_err(|error| fail(Trouble::Io("vanished after it was bound", error)))?;
+        Ok(Self { socket, path: path.to_path_buf(), mode: Some(mode), inode })
+    }
+
+    /// Takes over a socket that listens already: the service manager bound it, and it outlives this process.
+    ///
+    /// # Errors
+    /// It has no path, or cannot be used.
+    pub fn passed(socket: OwnedFd) -> Result<Self, ListenError> {
+        let fail = |path: &Path, trouble| ListenError { path: path.to_path_buf(), trouble };
+        let address = getsockname::<UnixAddr>(socket.as_raw_fd())
+            .map_err(|error| fail(Path::new("the passed socket"), Trouble::Io("has no address", error.into())))?;
+        let Some(path) = address.path() else {
+            return Err(fail(Path::new("the passed socket"), Trouble::NoPath));
+        };
+        let failed = |error| fail(path, Trouble::Io("was passed and cannot be used", error));
+        let listening = StdListener::from(socket);
+        listening.set_nonblocking(true).map_err(failed)?;
+        let socket = UnixListener::from_std(listening).map_err(failed)?;
+        let inode = inode(path).map_err(failed)?;
+        Ok(Self { socket, path: path.to_path_buf(), mode: None, inode })
+    }
+
+    /// Whether it goes on listening when this process ends.
+    #[must_use]
+    pub fn outlives_us(&self) -> bool {
+        self.mode.is_none()
     }
 
     /// Where it listens.
@@ -64,15 +89,18 @@ impl Listener {
     /// Whether the file at its path is still this socket.
     #[must_use]
     pub fn is_in_place(&self) -> bool {
-        fs::symlink_metadata(&self.path).is_ok_and(|meta| (meta.dev(), meta.ino()) == self.inode)
+        inode(&self.path).is_ok_and(|inode| inode == self.inode)
     }
 
     /// Binds the same path again: the file there is not this socket any more.
     ///
     /// # Errors
-    /// As [`Listener::bind`].
+    /// As [`Listener::bind`]; a socket that was passed is for the service manager to bind again.
     pub fn again(&self) -> Result<Self, ListenError> {
-        Self::bind(&self.path, self.mode)
+        match self.mode {
+            Some(mode) => Self::bind(&self.path, mode),
+            None => Err(ListenError { path: self.path.clone(), trouble: Trouble::Passed }),
+        }
     }
 
     /// The next connection.
@@ -85,9 +113,11 @@ impl Listener {
 }
 
 impl Drop for Listener {
+    /// Removes the file of a socket that was bound by us.
     fn drop(&mut self) {
         // Somebody may have put another socket there meanwhile; that one is not ours to remove.
-        if self.is_in_place()
+        if !self.outlives_us()
+            && self.is_in_place()
             && let Err(error) = fs::remove_file(&self.path)
         {
             tracing::debug!(path = %self.path.display(), %error, "socket file not removed");
@@ -106,8 +136,10 @@ pub struct ListenError {
 enum Trouble {
     InUse(Option<i32>),
     Io(&'static str, io::Error),
+    NoPath,
     NotASocket(&'static str),
     Parent(PathBuf, io::Error),
+    Passed,
     TooLong,
     WritableParent(PathBuf, u32, u32),
 }
@@ -123,6 +155,7 @@ impl fmt::Display for ListenError {
                 write!(f, "{path}: a living process listens here; stop it, or choose another --socket")
             }
             Trouble::Io(what, error) => write!(f, "{path}: the socket {what}: {error}"),
+            Trouble::NoPath => write!(f, "{path}: it has no path; ListenStream= of the socket unit must name one"),
             Trouble::NotASocket(what) => {
                 write!(
                     f,
@@ -133,6 +166,10 @@ impl fmt::Display for ListenError {
                 f,
                 "{path}: the directory {} cannot be used: {error}; create it for the daemon's user",
                 parent.display()
+            ),
+            Trouble::Passed => write!(
+                f,
+                "{path}: the service manager made this socket; have it made again: systemctl restart bearerd.socket"
             ),
             Trouble::TooLong => {
                 write!(f, "{path}: a socket's path has at most {LONGEST_PATH} bytes; choose a shorter one")
@@ -177,6 +214,11 @@ fn prepare_directory(path: &Path) -> Result<(), Trouble> {
         }
     }
     Ok(())
+}
+
+/// What tells the file at a path from another one there.
+fn inode(path: &Path) -> io::Result<(u64, u64)> {
+    fs::symlink_metadata(path).map(|meta| (meta.dev(), meta.ino()))
 }
 
 /// Whether it belongs to this user or to root, who is whoever owns the root directory: in a container that may be a

@@ -88,8 +88,10 @@ pub async fn serve(mut listener: Listener, shared: Arc<Shared>, reflection: Refl
             }
         }
     }
-    // Who has connected already is told that the daemon drains, rather than cut off.
-    while let Some(Ok(stream)) = listener.accept().now_or_never() {
+    // Who has connected already is served, rather than cut off; by who comes after us, if the socket goes on listening.
+    while !listener.outlives_us()
+        && let Some(Ok(stream)) = listener.accept().now_or_never()
+    {
         serve(&mut connections, stream);
     }
     drop(listener);
@@ -129,10 +131,11 @@ fn in_place(listener: &Listener) -> Option<Listener> {
     if listener.is_in_place() {
         return None;
     }
-    tracing::error!(socket = %listener.path().display(), "the socket's file was removed or replaced; binding it again");
+    let socket = listener.path().display();
+    tracing::error!(name: "socket-lost", %socket, "the socket's file was removed or replaced");
     match listener.again() {
         Ok(new) => {
-            tracing::info!(socket = %new.path().display(), "listening again");
+            tracing::info!(%socket, "listening again");
             Some(new)
         }
         Err(error) => {

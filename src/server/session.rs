@@ -22,7 +22,7 @@ use super::{
 use crate::{
     access::{Caller, Decision, Needs, Policy},
     clock::Clock,
-    lifecycle::{Lifecycle, Phase},
+    lifecycle::Phase,
     refresh::{Authorized, Registry},
 };
 
@@ -97,14 +97,12 @@ impl Session {
         Self { shared, caller, seat, open: none(), owed: none(), ended: none() }
     }
 
-    /// Lets a call begin.
+    /// Lets a call begin. While the daemon drains, too: what can be answered at once is, and whoever would have to wait
+    /// finds out; a caller whose call crossed the notice that there will be no more (GOAWAY) need not know.
     ///
     /// # Errors
-    /// The daemon is draining, or the caller's user has too much in use.
+    /// The caller's user has too much in use.
     pub(super) fn admit(self: &Arc<Self>) -> Result<Turn, Refusal> {
-        if self.draining() {
-            return Err(Refusal::Draining);
-        }
         let full = |full| Refusal::TooMany { full, caller: Arc::clone(&self.caller) };
         self.seat.settle().map_err(full)?;
         self.seat.begin_call().map_err(full)?;
@@ -140,10 +138,6 @@ impl Session {
     /// A number that changes whenever a call or stream ends.
     pub(super) fn ended(&self) -> u32 {
         self.ended.load(Ordering::Relaxed)
-    }
-
-    pub(super) fn draining(&self) -> bool {
-        *self.shared.phase.borrow() >= Lifecycle::Draining
     }
 
     /// The client of that name, if this caller may use it.

@@ -22,6 +22,8 @@ pub struct Snapshot {
     pub consecutive_failures: u32,
     /// When the issuer is asked next; `None` when nothing is planned.
     pub next_attempt_at: Option<BootTime>,
+    /// Whether the issuer said how long the newest token lives; otherwise that was assumed.
+    pub told: bool,
     /// For how long a new token of this issuer is valid when it arrives, learned from the newest one.
     pub lifetime: Option<Duration>,
     /// How much validity a token must have left for a caller that asks for nothing.
@@ -187,6 +189,18 @@ pub struct DayCount {
 }
 
 impl DayCount {
+    /// So many on one day, counted from 1970-01-01 UTC.
+    #[must_use]
+    pub fn of(day: u32, count: u32) -> Self {
+        Self { day, count }
+    }
+
+    /// The day, and how many.
+    #[must_use]
+    pub fn parts(self) -> (u32, u32) {
+        (self.day, self.count)
+    }
+
     /// Counts one request sent now.
     pub fn add(&mut self, now: Moment) {
         let day = day_of(now);

@@ -499,9 +499,15 @@ fn a_main_file_is_necessary() {
 fn a_configuration_without_clients_is_none() {
     let expected = "/etc/main.toml: clients: no client is configured; add a [clients.NAME] table with token_url, \
                     client_id and client_secret";
-    for text in ["# nothing\n", "[server]\n", "[clients]\n"] {
+    for text in ["# nothing\n", "[server]\n"] {
         assert_eq!(Setup::new(text).problems(), expected, "{text}");
     }
+    let none_yet = Setup::new("[clients]\n").load().unwrap();
+    assert!(none_yet.clients.is_empty());
+    let warnings: String = none_yet.warnings.iter().map(ToString::to_string).collect();
+    let warning =
+        "clients: names no client yet; add a [clients.NAME] table with token_url, client_id and client_secret";
+    assert!(warnings.ends_with(warning), "{warnings}");
     assert!(Setup::new("# nothing\n").drop_in("a.toml", &one("a")).load().is_ok());
 }
 

@@ -27,6 +27,7 @@ mod outage;
 mod reload;
 mod report;
 mod secrets_stay_secret;
+mod service_manager;
 mod simulation;
 mod socket_file;
 mod support;

@@ -437,6 +437,7 @@ async fn sixty_days_of_a_thousand_clients() {
             gate: Arc::clone(&gates[name % HOSTS]),
             clock: Arc::clone(&clock),
             pulse: watch::Sender::new(0),
+            arrivals: watch::Sender::new(0),
             seed: rng.u64(..),
         });
         engine.spawn(refresher.run());
@@ -485,6 +486,7 @@ async fn refreshes_spread_after_a_common_start() {
             gate: Arc::new(Semaphore::new(PER_ISSUER)),
             clock: Arc::clone(&clock),
             pulse: watch::Sender::new(0),
+            arrivals: watch::Sender::new(0),
             seed: rng.u64(..),
         });
         engine.spawn(refresher.run());

@@ -21,7 +21,7 @@ use super::{
 };
 use crate::token::ClientName;
 
-/// Every configured client; `None` if the file names none at all.
+/// Every configured client; `None` if the files say nothing of clients at all.
 type Clients = Option<BTreeMap<ClientName, Arc<ClientSettings>>>;
 
 /// Reads the whole tree. What is returned can be used only if nothing was reported.
@@ -40,7 +40,15 @@ pub(super) fn check(root: &Node<'_>, own_uid: u32) -> (ServerSettings, Clients) 
             (Ok(_), None) => {}
         }
     }
-    (server, if named.is_empty() { None } else { Some(clients) })
+    if !named.is_empty() {
+        return (server, Some(clients));
+    }
+    // Said in so many words, it is meant: a service that is installed and not set up yet.
+    let meant = section.is_table();
+    if meant {
+        section.warning("names no client yet", ADD_ONE);
+    }
+    (server, meant.then_some(clients))
 }
 
 /// Every key that a configuration may hold, sorted.
@@ -70,5 +78,7 @@ pub fn known_keys() -> Vec<String> {
     keys
 }
 
+/// What to do about no clients.
+pub(super) const ADD_ONE: &str = "add a [clients.NAME] table with token_url, client_id and client_secret";
 /// The keys at the top.
 const ROOT: Keys = Keys { known: &["clients", "server"], planned: &[] };

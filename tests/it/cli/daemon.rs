@@ -169,7 +169,7 @@ fn the_log_is_readable_text() {
             log(words),
             "\
 TIME  INFO serving socket=DIR/b.sock clients=1 version=\"0.1.0\"
-TIME ERROR no usable token client=\"demo\" was=\"IDLE\" state=\"REJECTED\" reason=\"CREDENTIALS_REFUSED\" \
+TIME ERROR no usable token client=\"demo\" was=\"IDLE\" state=\"REJECTED\" failure=\"CREDENTIALS_REFUSED\" \
              error=\"HTTP 401, invalid_client (check client_id, client_secret and auth_method)\" retry_in_s=3?
 TIME  INFO draining deadline_s=10 calls=0
 TIME  INFO drained cut_off=0
@@ -184,7 +184,7 @@ fn the_log_for_the_journal_has_priorities_and_no_times() {
         log(&["--log-format", "journal"]),
         "\
 <6>serving socket=DIR/b.sock clients=1 version=\"0.1.0\"
-<3>no usable token client=\"demo\" was=\"IDLE\" state=\"REJECTED\" reason=\"CREDENTIALS_REFUSED\" \
+<3>no usable token client=\"demo\" was=\"IDLE\" state=\"REJECTED\" failure=\"CREDENTIALS_REFUSED\" \
          error=\"HTTP 401, invalid_client (check client_id, client_secret and auth_method)\" retry_in_s=3?
 <6>draining deadline_s=10 calls=0
 <6>drained cut_off=0
@@ -204,7 +204,7 @@ fn the_log_as_json_is_one_object_a_line() {
         serde_json::json!({
             "timestamp": "TIME", "level": "ERROR", "target": "bearerd::refresh::transition",
             "message": "no usable token", "client": "demo", "was": "IDLE", "state": "REJECTED",
-            "reason": "CREDENTIALS_REFUSED", "retry_in_s": 30,
+            "failure": "CREDENTIALS_REFUSED", "retry_in_s": 30,
             "error": "HTTP 401, invalid_client (check client_id, client_secret and auth_method)",
         })
     );

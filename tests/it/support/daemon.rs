@@ -14,7 +14,7 @@ use bearerd::{
     client::Channel,
     clock::{Clock, SystemClock},
     config::{self, Environment, Sources},
-    daemon::{Daemon, Order, Parts, engine::Engine},
+    daemon::{Daemon, Handed, Order, Parts, engine::Engine},
     lifecycle::{Lifecycle, Phase},
     pb::v1,
     refresh::Registry,
@@ -55,6 +55,7 @@ impl Running {
             engine: engine.handle().clone(),
             load: Some(Arc::new(move || config::load(&sources))),
             descriptors: 65_536,
+            handed: Handed::default(),
         };
         let daemon = Daemon::build(config, parts).unwrap();
         let (orders, received) = mpsc::channel(8);
