@@ -26,9 +26,9 @@ pub(super) fn run(named: Option<PathBuf>, args: args::RunArgs) -> Outcome {
         let Some(read) = orders.read_configuration(&load).await? else { return Ok(()) };
         let config = read.map_err(|problems| Trouble::new(Exit::Configuration, refused(&problems)))?;
         let socket = match named.or_else(|| config.server.socket.clone()) {
-            // Where it listens is not ours to say then.
-            _ if handed.listener.is_some() => PathBuf::new(),
             Some(socket) => socket,
+            // It is there already.
+            None if handed.listener.is_some() => PathBuf::new(),
             None => socket::place()?,
         };
         serve(Service { config, socket, load: Some(load), greet: None, handed }, &engine, orders).await

@@ -14,7 +14,7 @@ use crate::{
 pub struct Config {
     /// The daemon's own socket and limits.
     pub server: ServerSettings,
-    /// Every configured client; never empty.
+    /// Every configured client; none only if the files say so in so many words.
     pub clients: BTreeMap<ClientName, Arc<ClientSettings>>,
     /// The files that were read, in the order in which they were merged.
     pub files: Vec<PathBuf>,
@@ -27,7 +27,7 @@ pub struct Config {
 pub struct ServerSettings {
     /// Where the socket is, unless the command line says; `None`: the default place.
     pub socket: Option<PathBuf>,
-    /// Mode of the socket: who may connect.
+    /// Mode of the socket: who may connect; [`ServerSettings::MODE`] if nobody says.
     pub mode: u32,
     /// Who may administer the daemon.
     pub admins: access::Policy,
@@ -35,6 +35,11 @@ pub struct ServerSettings {
     pub limits: Limits,
     /// How long calls under way may take to end when the daemon stops.
     pub drain: Duration,
+}
+
+impl ServerSettings {
+    /// Everybody may connect: who may have which token is decided for each client.
+    pub const MODE: u32 = 0o666;
 }
 
 /// Settings of one client. A client whose settings are equal after a reload is left alone.

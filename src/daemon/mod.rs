@@ -24,7 +24,7 @@ use tokio::{
 
 use crate::{
     clock::Clock,
-    config::Config,
+    config::{Config, ServerSettings},
     lifecycle::{Lifecycle, Phase},
     refresh::Registry,
     server::{self, Limits, ListenError, Listener, Loaded, Reflection, Reloaded, Shared, Usage},
@@ -98,7 +98,7 @@ impl Daemon {
         let mut supervisor = Supervisor::new(Arc::clone(&registry), Arc::clone(&parts.clock), parts.engine.clone());
         let reflection = Reflection::build().map_err(|error| StartError::Reflection(error.to_string()))?;
         let listener = match listener {
-            Some(passed) => Listener::passed(passed),
+            Some(passed) => Listener::passed(passed).inspect(|listener| compare(listener, &config.server)),
             None => Listener::bind(&parts.socket, config.server.mode),
         };
         let listener = listener.map_err(StartError::Listen)?;
@@ -242,6 +242,18 @@ impl<'a> Reload<'a> {
         if std::mem::take(&mut self.again) {
             self.begin(reloader);
         }
+    }
+}
+
+/// Tells of what is configured of the socket and does not count, because it was made by the service manager.
+fn compare(listener: &Listener, configured: &ServerSettings) {
+    let path = listener.path().display();
+    if configured.socket.as_ref().is_some_and(|socket| socket != listener.path()) {
+        tracing::warn!(socket = %path, "server.socket does not count: the socket unit says where (ListenStream=)");
+    }
+    let usual = configured.mode == ServerSettings::MODE;
+    if !usual && listener.mode().is_ok_and(|mode| mode != configured.mode) {
+        tracing::warn!(socket = %path, "server.mode does not count: the socket unit says who may connect (SocketMode=)");
     }
 }
 

@@ -13,7 +13,7 @@ use tokio::{
     time::{Instant, advance, sleep},
 };
 
-use super::{Amendment, ClockWatch, Handle, Refresher, Terms};
+use super::{Amendment, ClockWatch, Handle, Refresher, Survivor, Terms};
 use crate::{
     clock::{Clock, TestClock},
     sensitive::Sensitive,
@@ -26,7 +26,7 @@ use crate::{
 
 /// One scripted answer of the issuer.
 #[derive(Clone)]
-enum Answer {
+pub(super) enum Answer {
     /// A new token that lives this many seconds.
     Token(u64),
     /// This very token, which dies this many seconds after the first request. Told in whole seconds, and not at all
@@ -36,7 +36,7 @@ enum Answer {
 }
 
 #[derive(Default)]
-struct Issuer {
+pub(super) struct Issuer {
     script: Mutex<VecDeque<Answer>>,
     /// What follows the script.
     then: Mutex<Option<Answer>>,
@@ -54,11 +54,11 @@ impl Issuer {
         self.script.lock().unwrap().extend(answers);
     }
 
-    fn says_from_now_on(&self, answer: Answer) {
+    pub(super) fn says_from_now_on(&self, answer: Answer) {
         *self.then.lock().unwrap() = Some(answer);
     }
 
-    fn count(&self) -> usize {
+    pub(super) fn count(&self) -> usize {
         self.requests.lock().unwrap().len()
     }
 
@@ -113,10 +113,10 @@ fn issued(value: &str, lifetime: u64) -> Issued {
     }
 }
 
-struct World {
-    handle: Handle,
-    issuer: Arc<Issuer>,
-    clock: TestClock,
+pub(super) struct World {
+    pub(super) handle: Handle,
+    pub(super) issuer: Arc<Issuer>,
+    pub(super) clock: TestClock,
     start: Instant,
     tasks: JoinSet<()>,
 }
@@ -125,11 +125,32 @@ impl World {
     fn new(policy: RefreshPolicy) -> Self {
         let clock = TestClock::new();
         let issuer = Arc::new(Issuer::default());
-        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
-        let source: Arc<dyn TokenSource> = Arc::<Issuer>::clone(&issuer);
         let gate = Arc::new(Semaphore::new(4));
         *issuer.gate.lock().unwrap() = Some(Arc::clone(&gate));
-        let (refresher, handle) = Refresher::new(Terms {
+        Self::of(policy, clock, issuer, gate, None)
+    }
+
+    /// The same world when the process has ended and another one has taken its place.
+    pub(super) fn restarted(self, policy: RefreshPolicy) -> Self {
+        let Self { handle, issuer, clock, tasks, .. } = self;
+        let (snapshot, spoiled) = handle.look();
+        // As the runtime of a process that ends does.
+        drop(tasks);
+        let gate = Arc::new(Semaphore::new(4));
+        *issuer.gate.lock().unwrap() = Some(Arc::clone(&gate));
+        Self::of(policy, clock, issuer, gate, Survivor::of(&snapshot, spoiled))
+    }
+
+    fn of(
+        policy: RefreshPolicy,
+        clock: TestClock,
+        issuer: Arc<Issuer>,
+        gate: Arc<Semaphore>,
+        survivor: Option<Survivor>,
+    ) -> Self {
+        let shared: Arc<dyn Clock> = Arc::new(clock.clone());
+        let source: Arc<dyn TokenSource> = Arc::<Issuer>::clone(&issuer);
+        let terms = Terms {
             name: ClientName::parse("test").unwrap(),
             policy: Arc::new(policy),
             source,
@@ -138,7 +159,11 @@ impl World {
             pulse: watch::Sender::new(0),
             arrivals: watch::Sender::new(0),
             seed: 7,
-        });
+        };
+        let (refresher, handle) = match survivor {
+            Some(survivor) => Refresher::resume(terms, survivor),
+            None => Refresher::new(terms),
+        };
         let mut tasks = JoinSet::new();
         let woken = handle.clone();
         tasks.spawn(ClockWatch::new(shared).run(move || woken.ring()));
@@ -146,20 +171,20 @@ impl World {
         Self { handle, issuer, clock, start: Instant::now(), tasks }
     }
 
-    fn by_default() -> Self {
+    pub(super) fn by_default() -> Self {
         Self::new(RefreshPolicy::default())
     }
 
-    async fn get(&self) -> Result<String, Refused> {
+    pub(super) async fn get(&self) -> Result<String, Refused> {
         self.ask(Ask::default()).await.map(|(value, ..)| value)
     }
 
-    async fn ask(&self, ask: Ask) -> Result<(String, TokenId, Option<Rejection>), Refused> {
+    pub(super) async fn ask(&self, ask: Ask) -> Result<(String, TokenId, Option<Rejection>), Refused> {
         let given = self.handle.token(ask, Instant::now() + Duration::from_secs(10)).await?;
         Ok((given.token.value.expose().to_owned(), given.token.id, given.rejection))
     }
 
-    async fn report(&self, id: TokenId) -> Result<(String, TokenId, Option<Rejection>), Refused> {
+    pub(super) async fn report(&self, id: TokenId) -> Result<(String, TokenId, Option<Rejection>), Refused> {
         self.ask(Ask { rejected: Some(id), ..Ask::default() }).await
     }
 
@@ -168,12 +193,12 @@ impl World {
     }
 
     /// Lets time pass in small steps, as it does.
-    async fn pass(&self, secs: u64) {
+    pub(super) async fn pass(&self, secs: u64) {
         sleep(Duration::from_secs(secs)).await;
     }
 }
 
-fn busy() -> Answer {
+pub(super) fn busy() -> Answer {
     Answer::Fail(Failure::new(FailureKind::Busy, "HTTP 503"))
 }
 

@@ -74,6 +74,14 @@ impl Listener {
         Ok(Self { socket, path: path.to_path_buf(), mode: None, inode })
     }
 
+    /// The permission bits of its file, as they are now.
+    ///
+    /// # Errors
+    /// It is not there any more.
+    pub fn mode(&self) -> io::Result<u32> {
+        fs::symlink_metadata(&self.path).map(|meta| meta.mode() & 0o777)
+    }
+
     /// Whether it goes on listening when this process ends.
     #[must_use]
     pub fn outlives_us(&self) -> bool {

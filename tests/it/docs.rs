@@ -8,6 +8,8 @@ use std::{
     path::{Path, PathBuf},
 };
 
+use bearerd::daemon::logging::MESSAGE_IDS;
+
 #[test]
 fn the_threat_model_names_tests_that_exist() {
     let document = fs::read_to_string(root().join("docs/threat-model.md")).unwrap();
@@ -24,18 +26,41 @@ fn the_threat_model_names_tests_that_exist() {
     }
 }
 
+#[test]
+fn every_message_id_is_given_and_explained() {
+    let read = |path: &str| fs::read_to_string(root().join(path)).unwrap();
+    let (catalog, handbook) = (read("systemd/bearerd.catalog"), read("docs/operations.md"));
+    let code: String = sources(&root().join("src")).iter().map(|path| fs::read_to_string(path).unwrap()).collect();
+    for (name, id) in MESSAGE_IDS {
+        assert_eq!(code.matches(&format!("name: \"{name}\"")).count(), used(name), "{name}");
+        assert!(catalog.contains(&format!("\n-- {id}\nSubject: ")), "{name} is not in the catalog");
+        assert!(handbook.contains(id), "{name} is not in docs/operations.md");
+    }
+    assert_eq!(catalog.lines().filter(|line| line.starts_with("-- ")).count(), MESSAGE_IDS.len());
+}
+
+/// How many lines of the code log an event of this name.
+fn used(name: &str) -> usize {
+    if name == "tokens-not-kept" { 2 } else { 1 }
+}
+
 /// The names of all test functions.
 fn tests() -> BTreeSet<String> {
-    let mut names = BTreeSet::new();
-    let mut left = vec![root().join("src"), root().join("tests/it")];
+    let places = [root().join("src"), root().join("tests/it")];
+    places.iter().flat_map(|place| sources(place)).flat_map(|path| tests_in(&path)).collect()
+}
+
+/// The Rust files below a directory.
+fn sources(place: &Path) -> Vec<PathBuf> {
+    let (mut found, mut left) = (Vec::new(), vec![place.to_owned()]);
     while let Some(path) = left.pop() {
         if path.is_dir() {
             left.extend(fs::read_dir(&path).unwrap().map(|entry| entry.unwrap().path()));
         } else if path.extension().is_some_and(|kind| kind == "rs") {
-            names.extend(tests_in(&path));
+            found.push(path);
         }
     }
-    names
+    found
 }
 
 /// Functions in the lines after a `#[test]`, a `#[tokio::test…]` or inside of `proptest!`.

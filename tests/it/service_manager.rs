@@ -316,6 +316,17 @@ fn what_makes_no_sense_is_let_go_and_keeps_nobody_from_starting() {
 }
 
 #[test]
+fn what_is_configured_of_a_passed_socket_and_does_not_count_is_told() {
+    let idp = Idp::start();
+    let server = "[server]\nsocket = \"/run/elsewhere.sock\"\nmode = \"0600\"\n";
+    let manager = Manager::new(&format!("{server}{}", open("demo", &idp, "")));
+    let process = manager.start();
+    process.wait_for_stderr("server.socket does not count: the socket unit says where (ListenStream=)");
+    process.wait_for_stderr("server.mode does not count: the socket unit says who may connect (SocketMode=)");
+    token_id(&manager);
+}
+
+#[test]
 fn without_a_manager_nobody_is_told_and_a_socket_can_be_passed_all_the_same() {
     let idp = Idp::start();
     let mut manager = Manager::new(&open("demo", &idp, ""));

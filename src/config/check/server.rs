@@ -16,7 +16,7 @@ pub(super) fn check(node: &Node<'_>, shared: &mut Shared) -> ServerSettings {
     let table = node.table(&KEYS);
     ServerSettings {
         socket: socket(&table.key("socket")),
-        mode: mode(&table.key("mode")).unwrap_or(DEFAULT_MODE),
+        mode: mode(&table.key("mode")).unwrap_or(ServerSettings::MODE),
         admins: access::check(&table.key("admins"), shared),
         limits: limits(&table.key("limits")),
         drain: table.key("drain").duration(&DRAIN).unwrap_or(DEFAULT_DRAIN),
@@ -59,8 +59,6 @@ pub(super) const KEYS: Keys = Keys { known: &["admins", "drain", "limits", "mode
 pub(super) const LIMITS: Keys =
     Keys { known: &["calls_per_uid", "connections", "connections_per_uid", "idle"], planned: &[] };
 
-/// Anybody may connect: who may have which token is decided for each client.
-const DEFAULT_MODE: u32 = 0o666;
 const DEFAULT_DRAIN: Duration = Duration::from_secs(10);
 const DRAIN: RangeInclusive<Duration> = Duration::ZERO..=Duration::from_secs(600);
 const IDLE: RangeInclusive<Duration> = Duration::from_secs(10)..=Duration::from_secs(7 * 86_400);
