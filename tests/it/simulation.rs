@@ -1,5 +1,6 @@
 //! Sixty days of a thousand clients in simulated time, with everything that goes wrong: failing, throttling and
-//! refusing issuers, outages, rejected tokens, suspends, pauses and clock steps.
+//! refusing issuers, outages, rejected tokens, suspends, pauses and clock steps, and processes that end and are started
+//! again with the tokens that were kept.
 //!
 //! The scripted issuers check every request against the bounds of the refresh policy (product contract, section 6);
 //! the callers check every token against the issuers' own record of how long it is valid. The seed is printed;
@@ -21,7 +22,7 @@ use bearerd::{
     access::Policy,
     clock::{Clock, TestClock},
     moment::BootTime,
-    refresh::{ClockWatch, Entry, Handle, Refresher, Registry, Terms},
+    refresh::{ClockWatch, Entry, Handle, Refresher, Registry, Survivor, Terms},
     sensitive::Sensitive,
     token::{
         Ask, ClientName, Failure, FailureKind, Issued, RefreshPolicy, Refused, Rejection, TokenSource,
@@ -63,6 +64,8 @@ struct Counts {
     refused: AtomicU64,
     replaced: AtomicU64,
     jolts: AtomicU64,
+    restarts: AtomicU64,
+    survived: AtomicU64,
 }
 
 fn count(counter: &AtomicU64) {
@@ -293,11 +296,77 @@ fn apart(one: BootTime, other: BootTime) -> Duration {
     one.since(other).max(other.since(one))
 }
 
+/// One client as its process runs it.
+struct Client {
+    issuer: Arc<Issuer>,
+    terms: Box<dyn Fn() -> Terms + Send + Sync>,
+    clients: Arc<Clients>,
+    entry: Arc<Entry>,
+    handle: Handle,
+    /// The refresher. It ends when a bound is broken; then there is no client any more.
+    task: JoinSet<()>,
+}
+
+/// All clients, as those see them who look after all.
+#[derive(Default)]
+struct Clients {
+    registry: Registry,
+    entries: Mutex<HashMap<ClientName, Arc<Entry>>>,
+}
+
+impl Client {
+    fn start(
+        issuer: Arc<Issuer>,
+        terms: Box<dyn Fn() -> Terms + Send + Sync>,
+        clients: Arc<Clients>,
+        survivor: Option<Survivor>,
+    ) -> Self {
+        let terms_now = terms();
+        let name = terms_now.name.clone();
+        let (refresher, handle) = match survivor {
+            Some(survivor) => Refresher::resume(terms_now, survivor),
+            None => Refresher::new(terms_now),
+        };
+        let mut task = JoinSet::new();
+        task.spawn(refresher.run());
+        let mut entry = Entry::new(name.clone(), Policy::new(0, []), handle.clone());
+        entry.asks = Some([0; 16]);
+        let entry = Arc::new(entry);
+        clients.entries.lock().unwrap().insert(name, Arc::clone(&entry));
+        Self { issuer, terms, clients, entry, handle, task }
+    }
+
+    /// The process ends, whatever is under way, and another one takes its place.
+    async fn restart(self) -> Self {
+        let Self { issuer, terms, clients, entry, handle: _, mut task } = self;
+        task.shutdown().await;
+        let survivor = entry.survivor().map(|(_, survivor)| survivor);
+        count(&issuer.world.counts.restarts);
+        issuer.world.counts.survived.fetch_add(u64::from(survivor.is_some()), Ordering::Relaxed);
+        {
+            let mut memory = issuer.state.lock().unwrap();
+            // Failures are not handed over: somebody may have mended what was wrong. Whether credentials have worked
+            // before is known as long as there is a token.
+            memory.refused = survivor.is_none();
+            memory.last = memory.last.filter(|last| last.success && survivor.is_some());
+            memory.forced = None;
+        }
+        let client = Self::start(issuer, terms, Arc::clone(&clients), survivor);
+        clients.registry.replace(clients.entries.lock().unwrap().clone());
+        client
+    }
+}
+
 /// One client's callers: ask now and then, report some tokens, want some to live longer.
-async fn call(issuer: Arc<Issuer>, handle: Handle, end: BootTime) {
+async fn call(mut client: Client, end: BootTime) {
+    let issuer = Arc::clone(&client.issuer);
     let mut rng = Rng::with_seed(issuer.name as u64);
     while issuer.world.now() < end {
         sleep(Duration::from_secs(rng.u64(1..36_000))).await;
+        if rng.u32(0..40) == 0 {
+            client = client.restart().await;
+        }
+        let handle = client.handle.clone();
         let longer = (rng.u32(0..50) == 0).then(|| Duration::from_secs(rng.u64(1..7_200)));
         issuer.state.lock().unwrap().wanted |= longer.is_some();
         let Some((id, value)) = get(&issuer, &handle, Ask { min_validity: longer, rejected: None }).await else {
@@ -408,8 +477,7 @@ async fn sixty_days_of_a_thousand_clients() {
     let end = world.now().plus(DAY * u32::try_from(DAYS).unwrap());
     let mut engine = JoinSet::new();
     let mut callers = JoinSet::new();
-    let registry = Arc::new(Registry::new());
-    let mut entries = HashMap::new();
+    let clients = Arc::<Clients>::default();
     for name in 0..CLIENTS {
         let policy = policy(name);
         let issuer = Arc::new(Issuer {
@@ -430,27 +498,26 @@ async fn sixty_days_of_a_thousand_clients() {
             }),
         });
         let source: Arc<dyn TokenSource> = Arc::<Issuer>::clone(&issuer);
-        let (refresher, handle) = Refresher::new(Terms {
+        let (policy, gate, clock) = (Arc::new(policy), Arc::clone(&gates[name % HOSTS]), Arc::clone(&clock));
+        let seeds = Mutex::new(rng.fork());
+        let terms = move || Terms {
             name: ClientName::parse(&format!("client-{name}")).unwrap(),
-            policy: Arc::new(policy),
-            source,
-            gate: Arc::clone(&gates[name % HOSTS]),
+            policy: Arc::clone(&policy),
+            source: Arc::clone(&source),
+            gate: Arc::clone(&gate),
             clock: Arc::clone(&clock),
             pulse: watch::Sender::new(0),
             arrivals: watch::Sender::new(0),
-            seed: rng.u64(..),
-        });
-        engine.spawn(refresher.run());
-        let name = ClientName::parse(&format!("client-{name}")).unwrap();
-        entries.insert(name.clone(), Arc::new(Entry::new(name, Policy::new(0, []), handle.clone())));
-        callers.spawn(call(issuer, handle, end));
+            seed: seeds.lock().unwrap().u64(..),
+        };
+        let client = Client::start(issuer, Box::new(terms), Arc::clone(&clients), None);
+        callers.spawn(call(client, end));
     }
-    registry.replace(entries);
-    engine.spawn(ClockWatch::new(clock).run(move || registry.ring()));
+    clients.registry.replace(clients.entries.lock().unwrap().clone());
+    engine.spawn(ClockWatch::new(clock).run(move || clients.registry.ring()));
     callers.spawn(happen(Arc::clone(&world), end, rng.fork()));
     while let Some(ended) = tokio::select! {
         ended = callers.join_next() => ended,
-        // An issuer that finds a bound broken ends its client's task.
         Some(broken) = engine.join_next() => Some(broken),
     } {
         ended.unwrap_or_else(|error| panic!("seed {seed}: {error}"));
@@ -458,13 +525,17 @@ async fn sixty_days_of_a_thousand_clients() {
     let counts = &world.counts;
     let read = |counter: &AtomicU64| counter.load(Ordering::Relaxed);
     println!(
-        "{} requests, {} tokens served, {} refused, {} reports that brought another token, {} jolts",
+        "{} requests, {} tokens served, {} refused, {} reports that brought another token, {} jolts, {} restarts, {} with a \
+         token",
         read(&counts.requests),
         read(&counts.served),
         read(&counts.refused),
         read(&counts.replaced),
-        read(&counts.jolts)
+        read(&counts.jolts),
+        read(&counts.restarts),
+        read(&counts.survived)
     );
+    assert!(read(&counts.restarts) > 5_000 && read(&counts.survived) > read(&counts.restarts) * 3 / 4);
     assert!(read(&counts.served) > 200_000 && read(&counts.replaced) > 1_000 && read(&counts.jolts) > 50);
     assert!(read(&counts.refused) < read(&counts.served) / 5, "issuers are mostly up");
 }
