@@ -49,7 +49,8 @@ pub(super) async fn reload(named: Option<PathBuf>, args: args::ReloadArgs) -> Ou
         return Ok(());
     }
     let lines: Vec<_> = response.problems.iter().map(problem).collect();
-    let text = format!("nothing was changed; the configuration has {} problem(s):\n{}", lines.len(), lines.join("\n"));
+    let noun = if lines.len() == 1 { "problem" } else { "problems" };
+    let text = format!("nothing was changed; the configuration has {} {noun}:\n{}", lines.len(), lines.join("\n"));
     Err(Trouble::new(Exit::Configuration, if args.json { String::new() } else { text }))
 }
 

@@ -93,10 +93,18 @@ pub(super) fn harden(log: args::LogArgs) -> Result<Passed, Trouble> {
 fn handed(mut passed: Passed) -> Result<Handed, Trouble> {
     let listener = passed.take_listener().map_err(|error| wrongly_passed(&error))?;
     let tokens = passed.take_stored(handover::PREFIX);
-    for name in passed.left() {
-        tracing::warn!(name, "a descriptor was passed that is neither a listening socket nor ours; it is closed");
+    for (name, is_socket) in passed.left() {
+        // Whoever passes one means it to be served, and would wonder who is where it is not.
+        if is_socket && listener.is_none() {
+            let text =
+                format!("the socket `{name}` is not a listening Unix stream socket (ListenStream=/path, Accept=no)");
+            return Err(wrongly_passed(&io::Error::other(text)));
+        }
+        tracing::warn!(name, "a descriptor was passed that is of no use here; it is closed");
     }
-    Ok(Handed { manager: Manager::of_process(), listener, tokens })
+    let manager = Manager::of_process()
+        .map_err(|error| Trouble::new(Exit::Unavailable, format!("cannot speak with the service manager: {error}")))?;
+    Ok(Handed { manager, listener, tokens })
 }
 
 fn wrongly_passed(error: &io::Error) -> Trouble {

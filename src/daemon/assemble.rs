@@ -21,7 +21,7 @@ use crate::{
 pub struct Assembler {
     clock: Arc<dyn Clock>,
     pulse: watch::Sender<u64>,
-    arrivals: watch::Sender<u64>,
+    remains: watch::Sender<u64>,
     transports: Transports,
     gates: Mutex<HashMap<Box<str>, Arc<Semaphore>>>,
 }
@@ -30,8 +30,8 @@ impl Assembler {
     /// Makes an assembler that has made nothing. Its refreshers beat what the registry counts.
     #[must_use]
     pub fn new(clock: Arc<dyn Clock>, registry: &Registry) -> Self {
-        let (pulse, arrivals) = registry.beats();
-        Self { clock, pulse, arrivals, transports: Transports::default(), gates: Mutex::default() }
+        let (pulse, remains) = registry.beats();
+        Self { clock, pulse, remains, transports: Transports::default(), gates: Mutex::default() }
     }
 
     /// The source of a client's tokens.
@@ -61,7 +61,7 @@ impl Assembler {
             gate: self.gate(settings.endpoint.place.url()),
             clock: Arc::clone(&self.clock),
             pulse: self.pulse.clone(),
-            arrivals: self.arrivals.clone(),
+            remains: self.remains.clone(),
             seed: seed(),
         };
         match survivor {

@@ -2,7 +2,12 @@
 
 use std::{
     io,
+    sync::{
+        Mutex, PoisonError,
+        mpsc::{self, Receiver, RecvTimeoutError},
+    },
     thread::{Builder, JoinHandle},
+    time::Duration,
 };
 
 use tokio::{runtime, sync::oneshot};
@@ -15,6 +20,8 @@ pub struct Engine {
     handle: runtime::Handle,
     stop: Option<oneshot::Sender<()>>,
     thread: Option<JoinHandle<()>>,
+    /// Disconnected when the thread is about to end.
+    ended: Mutex<Receiver<()>>,
 }
 
 impl Engine {
@@ -26,7 +33,9 @@ impl Engine {
         let runtime = runtime::Builder::new_current_thread().enable_all().build()?;
         let handle = runtime.handle().clone();
         let (stop, stopped) = oneshot::channel::<()>();
+        let (ending, ended) = mpsc::channel::<()>();
         let thread = Builder::new().name("bearerd-engine".to_owned()).spawn(move || {
+            let _ending = ending;
             runtime.block_on(async {
                 // Both an order to stop and a dropped sender mean the end.
                 let _ = stopped.await;
@@ -34,7 +43,7 @@ impl Engine {
             // Work that blocks (reading a secret from a dead file system) must not keep the process.
             runtime.shutdown_background();
         })?;
-        Ok(Self { handle, stop: Some(stop), thread: Some(thread) })
+        Ok(Self { handle, stop: Some(stop), thread: Some(thread), ended: Mutex::new(ended) })
     }
 
     /// Where to spawn.
@@ -44,9 +53,18 @@ impl Engine {
     }
 }
 
+/// How long the thread may take to end.
+const PATIENCE: Duration = Duration::from_secs(2);
+
 impl Drop for Engine {
     fn drop(&mut self) {
         drop(self.stop.take());
+        // An error means that it has ended, which the next line is about.
+        let ended = self.ended.get_mut().unwrap_or_else(PoisonError::into_inner);
+        if ended.recv_timeout(PATIENCE) == Err(RecvTimeoutError::Timeout) {
+            // It ends with the process.
+            return tracing::error!("the engine's thread hangs");
+        }
         if let Some(thread) = self.thread.take()
             && thread.join().is_err()
         {

@@ -4,7 +4,12 @@
 //! JSON on request; where that is the journal, to the journal itself, with their fields and with ids for what is worth an
 //! alert ([`MESSAGE_IDS`]).
 
-use std::{fmt, io, str::FromStr};
+use std::{
+    fmt, io,
+    str::FromStr,
+    sync::{Arc, OnceLock},
+    time::Duration,
+};
 
 use tracing::{
     Event, Level, Subscriber,
@@ -71,12 +76,29 @@ pub fn start(filter: LogFilter, format: LogFormat, colour: bool) -> Result<(), i
     match format {
         LogFormat::Json => registry.with(lines.json().flatten_event(true)).try_init(),
         LogFormat::Journal => {
-            let journal = to_journal().then(|| Journal::open().ok()).flatten();
+            let journal = to_journal().then(|| Journal::open().ok()).flatten().map(Arc::new);
+            if let Some(journal) = &journal {
+                // Logging is started once.
+                let _ = JOURNAL.set(Arc::clone(journal));
+            }
             registry.with(lines.with_ansi(false).event_format(ForJournal::new(journal))).try_init()
         }
         LogFormat::Auto | LogFormat::Text => registry.with(lines.with_target(false)).try_init(),
     }
 }
+
+/// Waits until what was logged has been written, for a moment at most. To be called at the end.
+pub fn flush() {
+    if let Some(journal) = JOURNAL.get() {
+        journal.flush(LAST_LINES);
+    }
+}
+
+/// The journal that is logged to, if it is.
+static JOURNAL: OnceLock<Arc<Journal>> = OnceLock::new();
+
+/// How long the last lines are waited for.
+const LAST_LINES: Duration = Duration::from_secs(1);
 
 /// Whether standard error is connected to the journal (`systemd.exec(5)`, `$JOURNAL_STREAM`).
 #[expect(clippy::disallowed_methods, reason = "a fact about this process's standard error, not configuration")]
@@ -89,11 +111,11 @@ fn to_journal() -> bool {
 /// Writes to the journal; without one, a line with the priority in front that the journal reads there (`sd-daemon(3)`).
 struct ForJournal {
     line: Format<Full, ()>,
-    journal: Option<Journal>,
+    journal: Option<Arc<Journal>>,
 }
 
 impl ForJournal {
-    fn new(journal: Option<Journal>) -> Self {
+    fn new(journal: Option<Arc<Journal>>) -> Self {
         let line = tracing_subscriber::fmt::format().without_time().with_target(false).with_level(false);
         Self { line, journal }
     }
@@ -108,18 +130,21 @@ where
         let mut line = String::new();
         self.line.format_event(context, Writer::new(&mut line), event)?;
         let priority = priority(*event.metadata().level());
-        let sent = self.journal.as_ref().is_some_and(|journal| {
-            let mut record = Record::default();
-            record.put("MESSAGE", line.trim_end());
-            record.put("PRIORITY", priority);
-            record.put("SYSLOG_IDENTIFIER", env!("CARGO_PKG_NAME"));
-            if let Some((_, id)) = MESSAGE_IDS.iter().find(|(name, _)| *name == event.metadata().name()) {
-                record.put("MESSAGE_ID", id);
+        match &self.journal {
+            Some(journal) => {
+                let mut record = Record::default();
+                record.put("MESSAGE", line.trim_end());
+                record.put("PRIORITY", priority);
+                record.put("SYSLOG_IDENTIFIER", env!("CARGO_PKG_NAME"));
+                if let Some((_, id)) = MESSAGE_IDS.iter().find(|(name, _)| *name == event.metadata().name()) {
+                    record.put("MESSAGE_ID", id);
+                }
+                event.record(&mut Fields(&mut record));
+                journal.send(record);
+                Ok(())
             }
-            event.record(&mut Fields(&mut record));
-            journal.send(&record).is_ok()
-        });
-        if sent { Ok(()) } else { write!(writer, "<{priority}>{line}") }
+            None => write!(writer, "<{priority}>{line}"),
+        }
     }
 }
 
@@ -170,7 +195,7 @@ mod tests {
 
     use super::*;
 
-    fn subscriber(journal: Journal) -> impl Subscriber {
+    fn subscriber(journal: Arc<Journal>) -> impl Subscriber {
         let lines = tracing_subscriber::fmt::layer().with_ansi(false).event_format(ForJournal::new(Some(journal)));
         tracing_subscriber::registry().with(lines)
     }
@@ -180,7 +205,8 @@ mod tests {
         let dir = tempfile::tempdir().unwrap();
         let place = dir.path().join("socket");
         let journald = UnixDatagram::bind(&place).unwrap();
-        tracing::subscriber::with_default(subscriber(Journal::at(&place).unwrap()), || {
+        let journal = Arc::new(Journal::at(&place).unwrap());
+        tracing::subscriber::with_default(subscriber(journal), || {
             tracing::error!(name: "client-down", client = "wawex", retry_in_s = 30, "no usable token");
         });
         let mut expected = Record::default();

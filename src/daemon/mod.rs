@@ -14,7 +14,14 @@ mod report;
 pub mod signals;
 pub mod supervisor;
 
-use std::{fmt, os::fd::OwnedFd, path::PathBuf, pin::pin, sync::Arc, time::Duration};
+use std::{
+    fmt,
+    os::fd::OwnedFd,
+    path::{Path, PathBuf},
+    pin::pin,
+    sync::Arc,
+    time::Duration,
+};
 
 use tokio::{
     runtime::Handle,
@@ -72,6 +79,8 @@ pub struct Daemon {
     reloader: Reloader,
     reloads: mpsc::Receiver<oneshot::Sender<Reloaded>>,
     manager: Manager,
+    /// How often tokens have been kept before.
+    kept: u64,
     engine: Handle,
 }
 
@@ -98,11 +107,14 @@ impl Daemon {
         let mut supervisor = Supervisor::new(Arc::clone(&registry), Arc::clone(&parts.clock), parts.engine.clone());
         let reflection = Reflection::build().map_err(|error| StartError::Reflection(error.to_string()))?;
         let listener = match listener {
-            Some(passed) => Listener::passed(passed).inspect(|listener| compare(listener, &config.server)),
+            Some(passed) => {
+                Listener::passed(passed).inspect(|listener| compare(listener, &parts.socket, &config.server))
+            }
             None => Listener::bind(&parts.socket, config.server.mode),
         };
         let listener = listener.map_err(StartError::Listen)?;
-        supervisor.leave(handover::take(manager, tokens), &config.clients);
+        let (survivors, kept) = handover::take(&manager, tokens).split();
+        supervisor.leave(survivors, &config.clients);
         let (phase, phases) = watch::channel(Lifecycle::Starting);
         let (admins, admins_now) = watch::channel(config.server.admins.clone());
         let now = parts.clock.now();
@@ -118,9 +130,10 @@ impl Daemon {
             reloads: orders,
             usage: Usage::new(fitting(&config.server.limits, parts.descriptors), config.server.admins.own_uid()),
         });
-        let mut reloader = Reloader::new(supervisor, config.server, admins, loaded, parts.load);
+        let fixed = listener.outlives_us();
+        let mut reloader = Reloader::new(supervisor, (config.server, fixed), admins, loaded, parts.load);
         reloader.start(config.clients).map_err(StartError::Assemble)?;
-        Ok(Self { listener, shared, reflection, phase, reloader, reloads, manager, engine: parts.engine })
+        Ok(Self { listener, shared, reflection, phase, reloader, reloads, manager, kept, engine: parts.engine })
     }
 
     /// Follows the daemon's life.
@@ -139,7 +152,7 @@ impl Daemon {
     ///
     /// A second order to stop ends the draining.
     pub async fn run(self, mut orders: mpsc::Receiver<Order>) {
-        let Self { listener, shared, reflection, phase, mut reloader, mut reloads, manager, engine } = self;
+        let Self { listener, shared, reflection, phase, mut reloader, mut reloads, manager, kept, engine } = self;
         tracing::info!(
             socket = %listener.path().display(),
             clients = shared.registry.entries().len(),
@@ -152,9 +165,9 @@ impl Daemon {
         serving.spawn(server::serve(listener, Arc::clone(&shared), reflection, drain));
         phase.send_replace(Lifecycle::Ready);
         let mut quiet_again = pin!(memory::after_a_crowd(&shared.usage));
-        let report = Report::new(manager);
+        let report = Report::new(manager.clone());
         let mut reload = Reload::new(&report);
-        let keeper = Keeper::new(manager, Arc::clone(&shared.registry));
+        let keeper = Keeper::new(manager, Arc::clone(&shared.registry), kept);
         let (mut reporting, mut keeping) = (pin!(report.report(&shared)), pin!(keeper.keep()));
         let mut alive = pin!(report.feed_watchdog(&engine));
         loop {
@@ -246,10 +259,11 @@ impl<'a> Reload<'a> {
 }
 
 /// Tells of what is configured of the socket and does not count, because it was made by the service manager.
-fn compare(listener: &Listener, configured: &ServerSettings) {
+fn compare(listener: &Listener, wanted: &Path, configured: &ServerSettings) {
     let path = listener.path().display();
-    if configured.socket.as_ref().is_some_and(|socket| socket != listener.path()) {
-        tracing::warn!(socket = %path, "server.socket does not count: the socket unit says where (ListenStream=)");
+    if ![Path::new(""), listener.path()].contains(&wanted) {
+        let wanted = wanted.display();
+        tracing::warn!(socket = %path, %wanted, "where to listen does not count: the socket unit says it (ListenStream=)");
     }
     let usual = configured.mode == ServerSettings::MODE;
     if !usual && listener.mode().is_ok_and(|mode| mode != configured.mode) {

@@ -28,6 +28,8 @@ pub struct Reloader {
     supervisor: Supervisor,
     clients: Clients,
     server: ServerSettings,
+    /// The service manager made the socket.
+    passed: bool,
     admins: watch::Sender<Policy>,
     loaded: watch::Sender<Loaded>,
     load: Option<Load>,
@@ -37,12 +39,12 @@ impl Reloader {
     /// Nothing runs yet.
     pub(super) fn new(
         supervisor: Supervisor,
-        server: ServerSettings,
+        (server, passed): (ServerSettings, bool),
         admins: watch::Sender<Policy>,
         loaded: watch::Sender<Loaded>,
         load: Option<Load>,
     ) -> Self {
-        Self { supervisor, clients: Clients::new(), server, admins, loaded, load }
+        Self { supervisor, clients: Clients::new(), server, passed, admins, loaded, load }
     }
 
     /// Starts the first clients.
@@ -122,7 +124,14 @@ impl Reloader {
         });
         self.server.admins = server.admins;
         let changed = fixed.into_iter().filter(|(_, changed)| *changed);
-        changed.map(|(key, _)| format!("{key} changed; it takes effect at the next restart")).collect()
+        let of_socket = ["server.socket", "server.mode"];
+        let note = |key| match key {
+            key if self.passed && of_socket.contains(&key) => {
+                format!("{key} changed; it does not count, as the socket unit says where and for whom the socket is")
+            }
+            key => format!("{key} changed; it takes effect at the next restart"),
+        };
+        changed.map(|(key, _)| note(key)).collect()
     }
 
     fn apply(&mut self, clients: Clients) -> Result<Reloaded, AssembleError> {

@@ -18,7 +18,7 @@ use crate::{
     refresh::Registry,
     server::{Reloaded, Shared},
     systemd::Manager,
-    token::{ClientName, ClientState},
+    token::{ClientName, ClientState, FailureKind},
 };
 
 /// Speaks to the service manager for one daemon.
@@ -53,14 +53,14 @@ impl Report {
             refused.mark_unchanged();
             let problems = *refused.borrow();
             let text = line(since.look(registry, shared.clock.now()), problems);
-            if !self.ready.send_replace(true) {
-                self.manager.ready(&text);
-            } else if text != told {
+            if text != told {
                 self.manager.status(&text);
+                told = text;
             }
-            told = text;
-            // Who has many clients has many changes.
-            sleep(SOON * u32::try_from(registry.entries().len() / MANY + 1).unwrap_or(u32::MAX)).await;
+            if !self.ready.send_replace(true) {
+                self.manager.ready();
+            }
+            sleep(pause(registry)).await;
             tokio::select! {
                 Ok(()) = pulses.changed() => {}
                 Ok(()) = refused.changed() => {}
@@ -95,14 +95,13 @@ impl Report {
         let problems = outcome.problems.len();
         self.refused.send_replace((problems > 0).then_some(problems));
         if *self.ready.borrow() {
-            // The line about the clients follows.
-            self.manager.ready(if problems > 0 { "configuration not applied" } else { "configuration applied" });
+            self.manager.ready();
         }
     }
 
     /// The end begins.
     pub(super) fn stopping(&self, limit: Duration) {
-        self.manager.stopping(limit, "finishing what was begun");
+        self.manager.stopping(limit);
     }
 }
 
@@ -114,19 +113,38 @@ async fn first_round(registry: &Registry) {
         if pulses.changed().await.is_err() {
             return;
         }
+        sleep(pause(registry) / 10).await;
     }
+}
+
+/// How long it is until the clients are looked at again: who has many of them has many changes.
+fn pause(registry: &Registry) -> Duration {
+    SOON * u32::try_from(registry.entries().len() / MANY + 1).unwrap_or(u32::MAX)
 }
 
 /// Remembers since when clients have not been well.
 #[derive(Default)]
-struct Since(HashMap<ClientName, (ClientState, SystemTime)>);
+struct Since(HashMap<ClientName, (Trouble, SystemTime)>);
 
-/// How many clients there are, how many of them callers can use, and those that are not well, by name.
+/// What is wrong with a client, the worst first.
+#[derive(Clone, Copy, Debug, PartialEq, Eq, PartialOrd, Ord)]
+enum Trouble {
+    /// The issuer refuses it.
+    Refused,
+    /// Its secret cannot be read.
+    Secret,
+    /// There is no token, and it will be tried again.
+    Without,
+    /// There is a token that could not be renewed.
+    NotRenewed,
+}
+
+/// How many clients there are, how many of them callers can use, and those that are not well.
 struct Look {
     clients: usize,
     ready: usize,
     starting: usize,
-    unwell: Vec<(ClientName, ClientState, SystemTime)>,
+    unwell: Vec<(Trouble, SystemTime, ClientName)>,
 }
 
 impl Since {
@@ -135,25 +153,25 @@ impl Since {
         let mut look = Look { clients: entries.len(), ready: 0, starting: 0, unwell: Vec::new() };
         let mut before = std::mem::take(&mut self.0);
         for entry in entries.values() {
-            let state = entry.state();
+            let status = entry.status();
+            let (state, record) = (status.snapshot.state(status.spoiled, now), &status.snapshot.failure);
             look.ready += usize::from(state.usable() || state == ClientState::Idle);
             look.starting += usize::from(state == ClientState::Starting);
-            if matches!(state, ClientState::Degraded | ClientState::Unavailable | ClientState::Rejected) {
-                let known = before.remove(&entry.name).filter(|(then, _)| *then == state);
-                let at = known.map_or(now.wall, |(_, at)| at);
-                self.0.insert(entry.name.clone(), (state, at));
-                look.unwell.push((entry.name.clone(), state, at));
-            }
-        }
-        // The worst first: who refuses needs a person.
-        let rank =
-            |state: &ClientState| [ClientState::Rejected, ClientState::Unavailable].iter().position(|one| one == state);
-        look.unwell.sort_by(|one, other| {
-            let key = |(name, state, at): &(ClientName, ClientState, SystemTime)| {
-                (rank(state).unwrap_or(2), *at, name.clone())
+            let unreadable = record.as_ref().is_some_and(|record| record.failure.kind == FailureKind::Misconfigured);
+            let trouble = match state {
+                ClientState::Rejected if unreadable => Trouble::Secret,
+                ClientState::Rejected => Trouble::Refused,
+                ClientState::Unavailable => Trouble::Without,
+                ClientState::Degraded => Trouble::NotRenewed,
+                ClientState::Fresh | ClientState::Idle | ClientState::Starting => continue,
             };
-            key(one).cmp(&key(other))
-        });
+            let first = record.as_ref().map_or(now.wall, |record| record.at.wall);
+            let since =
+                before.remove(&entry.name).filter(|(then, _)| *then == trouble).map_or(first, |(_, since)| since);
+            self.0.insert(entry.name.clone(), (trouble, since));
+            look.unwell.push((trouble, since, entry.name.clone()));
+        }
+        look.unwell.sort_unstable();
         look
     }
 }
@@ -167,19 +185,20 @@ fn line(look: Look, refused: Option<usize>) -> String {
         _ if ready == clients => format!("{clients} {noun} ready"),
         _ => format!("{ready} of {clients} {noun} ready"),
     };
-    for (name, state, at) in unwell.iter().take(NAMED) {
-        let what = match state {
-            ClientState::Rejected => "refused",
-            ClientState::Unavailable => "without a token",
-            _ => "not refreshed",
+    for (trouble, since, name) in unwell.iter().take(NAMED) {
+        let what = match trouble {
+            Trouble::Refused => "refused",
+            Trouble::Secret => "without a readable secret",
+            Trouble::Without => "without a token",
+            Trouble::NotRenewed => "not refreshed",
         };
-        let _ = write!(text, "; {name} {what} since {}", clock(*at));
+        let _ = write!(text, "; {name} {what} since {}", clock(*since));
     }
     if unwell.len() > NAMED {
         let _ = write!(text, "; and {} more", unwell.len() - NAMED);
     }
     if starting > 0 {
-        let _ = write!(text, "; {starting} waiting for a first token");
+        let _ = write!(text, "; {starting} waiting for a token");
     }
     if let Some(problems) = refused {
         let noun = if problems == 1 { "problem" } else { "problems" };
@@ -208,10 +227,10 @@ const NAMED: usize = 3;
 mod tests {
     use super::*;
 
-    fn look(ready: usize, starting: usize, unwell: &[(&str, ClientState)]) -> Look {
+    fn look(ready: usize, starting: usize, unwell: &[(&str, Trouble)]) -> Look {
         let at = SystemTime::UNIX_EPOCH + Duration::from_secs(1_764_065_000);
         let unwell: Vec<_> =
-            unwell.iter().map(|(name, state)| (ClientName::parse(name).unwrap(), *state, at)).collect();
+            unwell.iter().map(|(name, trouble)| (*trouble, at, ClientName::parse(name).unwrap())).collect();
         Look { clients: ready + starting + unwell.len(), ready, starting, unwell }
     }
 
@@ -220,12 +239,12 @@ mod tests {
         assert_eq!(line(look(0, 0, &[]), None), "no clients configured");
         assert_eq!(line(look(1, 0, &[]), None), "1 client ready");
         assert_eq!(line(look(3, 0, &[]), None), "3 clients ready");
-        let (rejected, down) = (ClientState::Rejected, ClientState::Unavailable);
         assert_eq!(
-            line(look(12, 1, &[("wawex", rejected)]), None),
-            "12 of 14 clients ready; wawex refused since 2025-11-25 10:03 UTC; 1 waiting for a first token"
+            line(look(11, 1, &[("wawex", Trouble::Refused), ("paysway", Trouble::Secret)]), None),
+            "11 of 14 clients ready; wawex refused since 2025-11-25 10:03 UTC; paysway without a readable secret since \
+             2025-11-25 10:03 UTC; 1 waiting for a token"
         );
-        let five = ["a", "b", "c", "d", "e"].map(|name| (name, down));
+        let five = ["a", "b", "c", "d", "e"].map(|name| (name, Trouble::Without));
         assert_eq!(
             line(look(0, 0, &five), Some(2)),
             "0 of 5 clients ready; a without a token since 2025-11-25 10:03 UTC; b without a token since 2025-11-25 \

@@ -63,7 +63,9 @@ impl Supervisor {
             clients.get(name).is_some_and(|settings| assemble::asks(settings).as_ref() == Some(&*asked))
         });
         if found > 0 {
-            tracing::info!(tokens = survivors.len(), dropped = found - survivors.len(), "tokens taken over");
+            let dropped = found - survivors.len();
+            let tokens = survivors.values().filter(|(_, survivor)| survivor.kept.is_some()).count();
+            tracing::info!(tokens, dropped, "tokens taken over");
         }
         self.survivors = survivors;
     }
@@ -133,9 +135,15 @@ impl Supervisor {
     /// Ends all tasks and waits until they have ended; then revokes the tokens of those clients that want it.
     pub async fn stop(&mut self) {
         self.abort();
-        for (_, task) in self.running.drain() {
-            // Ended by the abort just made, which is the error expected here.
-            let _ = task.await;
+        let ended = async {
+            for (_, task) in self.running.drain() {
+                // Ended by the abort just made, which is the error expected here.
+                let _ = task.await;
+            }
+        };
+        if timeout(ENDING, ended).await.is_err() {
+            tracing::error!("the engine hangs; it is left to itself");
+            return;
         }
         let entries = self.registry.entries();
         let revoking = self.revoking.drain().filter_map(|(name, source)| {
@@ -167,6 +175,8 @@ impl Drop for Supervisor {
     }
 }
 
+/// How long the clients' tasks may take to notice that they have been ended.
+const ENDING: Duration = Duration::from_secs(2);
 /// Revocations under way at a time.
 const REVOKED_AT_ONCE: usize = 16;
 /// How long all revocations together may take: the service manager waits for the daemon.

@@ -20,6 +20,6 @@ pub use board::Changes;
 pub use handle::{Given, Handle};
 pub use refresher::{Amendment, Refresher, Terms};
 pub use registry::{Authorized, Denied, Entry, Fingerprint, Registry, Status};
-pub use survivor::Survivor;
+pub use survivor::{Failing, Kept, Survivor};
 pub use suspend::ClockWatch;
 pub use wishes::Wishes;

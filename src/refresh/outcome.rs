@@ -62,6 +62,7 @@ impl Refresher {
             snapshot.told = known_end;
             snapshot.failure = None;
             snapshot.consecutive_failures = 0;
+            snapshot.refusals = 0;
             snapshot.next_attempt_at = Some(planned.max(now.boot.plus(policy::FLOOR)));
             if progress == Progress::New || snapshot.lifetime.is_none() {
                 // Otherwise the token has only the rest of an older one's life.
@@ -78,7 +79,7 @@ impl Refresher {
             }
             snapshot.token = Some(Arc::new(token));
         });
-        self.terms.arrivals.send_modify(|count| *count = count.wrapping_add(1));
+        self.remains_changed();
     }
 
     fn plan(&mut self, token: &AccessToken, late: bool, now: Moment) -> BootTime {
@@ -126,9 +127,11 @@ impl Refresher {
         let counter = if failure.kind.needs_a_person() { &mut self.run.refusals } else { &mut self.run.passing };
         *counter = counter.saturating_add(1);
         let failures = *counter;
+        let refusals = self.run.refusals;
         let policy = &self.terms.policy;
         self.board.publish(|snapshot| {
             snapshot.consecutive_failures = snapshot.consecutive_failures.saturating_add(1);
+            snapshot.refusals = refusals;
             let usable = snapshot.usable_token(spoiled, now);
             let situation = Situation {
                 failures,
@@ -139,6 +142,7 @@ impl Refresher {
             snapshot.next_attempt_at = Some(now.boot.plus(policy.wait_after(&failure, &situation)));
             snapshot.failure = Some(Arc::new(FailureRecord { failure, at: now }));
         });
+        self.remains_changed();
     }
 }
 

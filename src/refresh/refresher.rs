@@ -35,8 +35,8 @@ pub struct Terms {
     pub clock: Arc<dyn Clock>,
     /// Counts changes of state of all clients, for those who follow all of them.
     pub pulse: watch::Sender<u64>,
-    /// Counts tokens of all clients.
-    pub arrivals: watch::Sender<u64>,
+    /// Counts changes of what is to outlive the process, of all clients.
+    pub remains: watch::Sender<u64>,
     /// Seeds the jitter and the token ids.
     pub seed: u64,
 }
@@ -66,6 +66,8 @@ pub struct Refresher {
     /// Failures since the last success.
     pub(super) run: Run,
     pub(super) told: Transition,
+    /// The newest report that is known to those who keep what outlives the process.
+    pub(super) spoiled: u64,
 }
 
 /// A run of failures.
@@ -111,6 +113,7 @@ impl Refresher {
             progress: Progress::New,
             run: Run::default(),
             told,
+            spoiled: 0,
         };
         (refresher, handle)
     }
@@ -213,9 +216,11 @@ impl Refresher {
         let Some(token) = self.board.look().token.clone() else { return };
         if token.remaining(now).is_zero() {
             self.board.publish(|snapshot| snapshot.token = None);
+            self.remains_changed();
             self.tell(asked, now);
         } else if let Some(aged) = token.aged(now) {
             self.board.publish(|snapshot| snapshot.token = Some(Arc::new(aged)));
+            self.remains_changed();
         }
     }
 
@@ -248,11 +253,21 @@ impl Refresher {
 
     /// Logs a change of state, and lets followers know of one that time alone brought about.
     fn tell(&mut self, asked: &Asked, now: Moment) {
+        if std::mem::replace(&mut self.spoiled, asked.spoiled) != asked.spoiled {
+            self.remains_changed();
+        }
         let changed = self.told.tell(&self.terms.name, &self.board.look(), asked.spoiled, now);
         if changed {
             self.board.publish(|_| {});
             self.terms.pulse.send_modify(|count| *count = count.wrapping_add(1));
         }
+    }
+}
+
+impl Refresher {
+    /// What is to outlive the process is another than before.
+    pub(super) fn remains_changed(&self) {
+        self.terms.remains.send_modify(|count| *count = count.wrapping_add(1));
     }
 }
 

@@ -139,7 +139,7 @@ pub struct Registry {
     needs: ArcSwap<Needs>,
     revision: watch::Sender<u64>,
     pulse: watch::Sender<u64>,
-    arrivals: watch::Sender<u64>,
+    remains: watch::Sender<u64>,
     /// What [`Registry::ready`] found, at which pulse and when.
     readiness: Mutex<Option<(u64, Instant, bool)>>,
 }
@@ -153,7 +153,7 @@ impl Registry {
             needs: ArcSwap::default(),
             revision: watch::Sender::new(0),
             pulse: watch::Sender::new(0),
-            arrivals: watch::Sender::new(0),
+            remains: watch::Sender::new(0),
             readiness: Mutex::default(),
         }
     }
@@ -235,7 +235,7 @@ impl Registry {
         self.entries.store(Arc::new(entries));
         self.revision.send_modify(|count| *count += 1);
         self.pulse.send_modify(|count| *count = count.wrapping_add(1));
-        self.arrivals.send_modify(|count| *count = count.wrapping_add(1));
+        self.remains.send_modify(|count| *count = count.wrapping_add(1));
     }
 
     /// Wakes when the set of clients or a policy changes.
@@ -250,10 +250,10 @@ impl Registry {
         self.pulse.subscribe()
     }
 
-    /// Wakes when any client has a token, a new one or the same again, or when the set of clients changes.
+    /// Wakes when what is to outlive the process may have changed, of any client.
     #[must_use]
-    pub fn arrivals(&self) -> watch::Receiver<u64> {
-        self.arrivals.subscribe()
+    pub fn remains(&self) -> watch::Receiver<u64> {
+        self.remains.subscribe()
     }
 
     /// Has all refreshers look at the time again.
@@ -263,10 +263,10 @@ impl Registry {
         }
     }
 
-    /// What refreshers beat: changes of state, and tokens.
+    /// What refreshers beat: changes of state, and of what is to outlive the process.
     #[must_use]
     pub fn beats(&self) -> (watch::Sender<u64>, watch::Sender<u64>) {
-        (self.pulse.clone(), self.arrivals.clone())
+        (self.pulse.clone(), self.remains.clone())
     }
 }
 
@@ -339,7 +339,7 @@ pub(crate) mod tests {
             gate: Arc::new(Semaphore::new(1)),
             clock,
             pulse: watch::Sender::new(0),
-            arrivals: watch::Sender::new(0),
+            remains: watch::Sender::new(0),
             seed: 1,
         });
         Entry::new(name, policy, handle)

@@ -157,8 +157,8 @@ impl World {
             gate,
             clock: Arc::clone(&shared),
             pulse: watch::Sender::new(0),
-            arrivals: watch::Sender::new(0),
-            seed: 7,
+            remains: watch::Sender::new(0),
+            seed: if survivor.is_some() { 8 } else { 7 },
         };
         let (refresher, handle) = match survivor {
             Some(survivor) => Refresher::resume(terms, survivor),

@@ -20,7 +20,7 @@ use tokio::{
 use zeroize::Zeroizing;
 
 use super::{Complaint, LIMIT, SecretError, Shape};
-use crate::sensitive::Sensitive;
+use crate::{sensitive::Sensitive, systemd};
 
 /// A program that prints a secret on its standard output. No shell is involved.
 #[derive(Clone, Debug, PartialEq, Eq)]
@@ -79,7 +79,11 @@ impl SecretCommand {
 
     fn start(&self) -> io::Result<Running> {
         let Inner { program, arguments, .. } = &*self.0;
-        let child = Command::new(&**program)
+        let mut command = Command::new(&**program);
+        for variable in systemd::VARIABLES {
+            command.env_remove(variable);
+        }
+        let child = command
             .args(arguments.iter().map(|argument| &**argument))
             .stdin(Stdio::null())
             .stdout(Stdio::piped())

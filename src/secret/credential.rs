@@ -8,7 +8,7 @@ use super::{Read, SecretError, SecretFile, Shape};
 #[derive(Clone, Debug, PartialEq, Eq)]
 pub struct Credential {
     name: Box<str>,
-    /// `None`: the daemon was started without credentials.
+    /// `None`: the process has no credentials.
     file: Option<SecretFile>,
 }
 
@@ -36,7 +36,7 @@ impl Credential {
         let name = &self.name;
         let Some(file) = &self.file else {
             return Err(SecretError::new(format!(
-                "credential {name}: bearerd was started without credentials; add LoadCredential={name}:/path/to/secret \
+                "credential {name}: this process has no credentials; add LoadCredential={name}:/path/to/secret \
                  to its unit and restart it"
             )));
         };

@@ -29,8 +29,10 @@ pub(super) async fn serve(stream: UnixStream, guest: Guest, shared: Arc<Shared>,
                 }
                 return;
             }
-            () = super::drained(&mut phase), if stage != Stage::Ending => stage = Stage::Ending,
-            () = &mut outgrown, if stage != Stage::Ending => stage = Stage::Ending,
+            () = super::drained(&mut phase), if !matches!(stage, Stage::Leaving { .. }) => {
+                stage = Stage::Leaving { ended: session.ended() };
+            }
+            () = &mut outgrown, if !stage.is_last() => stage = Stage::Ending,
             () = &mut timer => {
                 let Some(next) = stage.next(look(&session, &driven)) else {
                     tracing::debug!(?stage, "connection closed, its time is over");
@@ -39,7 +41,7 @@ pub(super) async fn serve(stream: UnixStream, guest: Guest, shared: Arc<Shared>,
                 stage = next;
             }
         }
-        if stage == Stage::Ending {
+        if stage.is_last() {
             driven.shut_down();
         }
         timer.as_mut().reset(Instant::now() + stage.patience(&session));
@@ -70,6 +72,9 @@ enum Stage {
     Serving { ended: u32 },
     /// To end what was begun.
     Ending,
+    /// The same, and without delay: the daemon goes, and whoever connects now waits for the next one. So many calls had
+    /// ended when it was looked at last.
+    Leaving { ended: u32 },
 }
 
 /// What is looked at when time is up.
@@ -91,8 +96,13 @@ impl Stage {
             Self::Greeting if session.is_served() => GREETING,
             Self::Greeting => TELLING,
             Self::Serving { .. } => session.shared.usage.idle(),
-            Self::Ending => LAST_WORDS,
+            Self::Ending | Self::Leaving { .. } => LAST_WORDS,
         }
+    }
+
+    /// Whether there will be no more calls.
+    fn is_last(self) -> bool {
+        matches!(self, Self::Ending | Self::Leaving { .. })
     }
 
     /// What comes when the time is over; `None`: the connection is closed.
@@ -106,6 +116,9 @@ impl Stage {
             Self::Serving { .. } => Some(Self::Serving { ended }),
             // Who has nothing to wait for and does not go is sent.
             Self::Ending => (open > 0).then_some(Self::Ending),
+            // All that can be answered is, at once: what still makes no progress waits for the peer.
+            Self::Leaving { ended: before } if open == 0 || ended == before => None,
+            Self::Leaving { .. } => Some(Self::Leaving { ended }),
         }
     }
 }
@@ -161,5 +174,9 @@ mod tests {
     fn what_was_begun_may_end_and_who_has_nothing_to_wait_for_goes() {
         assert_eq!(Stage::Ending.next(Look { open: 1, ..GOOD }), Some(Stage::Ending));
         assert_eq!(Stage::Ending.next(GOOD), None);
+        let open = Look { open: 1, ..GOOD };
+        assert_eq!(Stage::Leaving { ended: 6 }.next(open), Some(Stage::Leaving { ended: 7 }));
+        assert_eq!(Stage::Leaving { ended: 7 }.next(open), None, "the daemon does not wait for its peer");
+        assert_eq!(Stage::Leaving { ended: 6 }.next(GOOD), None);
     }
 }

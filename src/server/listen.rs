@@ -156,6 +156,11 @@ impl fmt::Display for ListenError {
     fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
         let path = self.path.display();
         match &self.trouble {
+            Trouble::InUse(Some(1)) => write!(
+                f,
+                "{path}: the service manager listens here for its service; stop that (systemctl stop bearerd.socket), or \
+                 choose another --socket"
+            ),
             Trouble::InUse(Some(pid)) => {
                 write!(f, "{path}: a living daemon with pid {pid} listens here; stop it, or choose another --socket")
             }

@@ -84,7 +84,9 @@ pub async fn serve(mut listener: Listener, shared: Arc<Shared>, reflection: Refl
                     listener = new;
                     presence = Presence::of(listener.path());
                 }
-                look_again = (!listener.is_in_place()).then(|| Instant::now() + LOOK_AGAIN);
+                // What was passed is not ours to bind again; it is said once.
+                let again = !listener.is_in_place() && !listener.outlives_us();
+                look_again = again.then(|| Instant::now() + LOOK_AGAIN);
             }
         }
     }

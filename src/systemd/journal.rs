@@ -3,14 +3,22 @@
 use std::{
     io,
     os::unix::net::UnixDatagram,
-    path::{Path, PathBuf},
+    path::Path,
+    sync::{
+        Arc,
+        atomic::{AtomicU64, Ordering},
+    },
+    time::Duration,
 };
 
-/// The journal of this machine.
+use super::outbox::Outbox;
+
+/// The journal of this machine. It is written to in the background: a journal that takes nothing must not stop those who
+/// serve callers, and costs lines instead.
 #[derive(Debug)]
 pub struct Journal {
-    socket: UnixDatagram,
-    place: PathBuf,
+    outbox: Outbox<Record>,
+    lost: Arc<AtomicU64>,
 }
 
 impl Journal {
@@ -25,20 +33,34 @@ impl Journal {
     /// The journal that listens there.
     ///
     /// # Errors
-    /// Nobody does.
+    /// Nobody does, or the system gives no thread.
     pub fn at(place: &Path) -> io::Result<Self> {
-        let journal = Self { socket: UnixDatagram::unbound()?, place: place.to_owned() };
+        let (socket, place) = (UnixDatagram::unbound()?, place.to_owned());
         // An empty record is no record; it tells whether somebody listens.
-        journal.send(&Record::default())?;
-        Ok(journal)
+        socket.send_to(&[], &place)?;
+        let lost = Arc::<AtomicU64>::default();
+        let counted = Arc::clone(&lost);
+        let outbox = Outbox::start("bearerd-journal", ROOM, move |record: Record| {
+            // Addressed each time: the journal may be restarted.
+            if socket.send_to(record.bytes(), &place).is_err() {
+                counted.fetch_add(1, Ordering::Relaxed);
+            }
+        })?;
+        Ok(Self { outbox, lost })
     }
 
-    /// Writes a record. Addressed each time: the journal may be restarted.
-    ///
-    /// # Errors
-    /// As `sendto(2)`. A record has at most some 200 KiB.
-    pub fn send(&self, record: &Record) -> io::Result<()> {
-        self.socket.send_to(record.bytes(), &self.place).map(drop)
+    /// Writes a record, of at most some 200 KiB.
+    pub fn send(&self, record: Record) {
+        let lost = self.lost.swap(0, Ordering::Relaxed);
+        let told = lost == 0 || self.outbox.put(Record::of_loss(lost));
+        let sent = self.outbox.put(record);
+        self.lost.fetch_add(u64::from(!sent) + if told { 0 } else { lost }, Ordering::Relaxed);
+    }
+
+    /// Waits until everything has been written, for so long at most.
+    pub fn flush(&self, at_most: Duration) {
+        // Who waits in vain has nobody to tell it to.
+        self.outbox.flush(at_most);
     }
 }
 
@@ -47,6 +69,15 @@ impl Journal {
 pub struct Record(Vec<u8>);
 
 impl Record {
+    /// Says that so many are missing.
+    fn of_loss(count: u64) -> Self {
+        let mut record = Self::default();
+        record.put("MESSAGE", &format!("{count} log lines were lost: the journal did not take them"));
+        record.put("PRIORITY", "4");
+        record.put("SYSLOG_IDENTIFIER", env!("CARGO_PKG_NAME"));
+        record
+    }
+
     /// What is sent.
     #[must_use]
     pub fn bytes(&self) -> &[u8] {
@@ -71,6 +102,8 @@ impl Record {
     }
 }
 
+/// Records that wait for a journal that takes none.
+const ROOM: usize = 4_096;
 /// Where journald listens (`systemd-journald.service(8)`).
 const PLACE: &str = "/run/systemd/journal/socket";
 
@@ -95,10 +128,32 @@ mod tests {
         let journal = Journal::at(&place).unwrap();
         let mut record = Record::default();
         record.put("message", "x");
-        journal.send(&record).unwrap();
+        let bytes = record.bytes().to_vec();
+        journal.send(record);
         let mut got = [0; 64];
         assert_eq!(journald.recv(&mut got).unwrap(), 0, "the trial");
         let length = journald.recv(&mut got).unwrap();
-        assert_eq!(got[..length], record.0);
+        assert_eq!(got[..length], bytes);
+    }
+
+    #[test]
+    fn a_journal_that_takes_nothing_costs_lines_and_not_time() {
+        let dir = tempfile::tempdir().unwrap();
+        let journald = UnixDatagram::bind(dir.path().join("socket")).unwrap();
+        let journal = Journal::at(&dir.path().join("socket")).unwrap();
+        // Until the kernel's queue, the outbox and whatever is on its way are full.
+        while journal.lost.load(Ordering::Relaxed) < 7 {
+            journal.send(Record::default());
+        }
+        journald.set_read_timeout(Some(Duration::from_secs(20))).unwrap();
+        let mut got = [0; 256];
+        let told = std::iter::repeat_with(|| {
+            let length = journald.recv(&mut got).unwrap();
+            journal.send(Record::default());
+            String::from_utf8_lossy(&got[..length]).into_owned()
+        })
+        .find(|text| text.contains("log lines were lost"))
+        .unwrap();
+        assert!(told.starts_with("MESSAGE\n"), "{told}");
     }
 }

@@ -17,8 +17,13 @@ impl Passed {
     /// # Errors
     /// `LISTEN_PID`, `LISTEN_FDS` and `LISTEN_FDNAMES` contradict each other or what is open.
     pub fn to_process() -> io::Result<Self> {
+        // They may be meant for another process, whose environment this one was given.
+        if sd_notify::listen_fds().map_err(|error| unreadable(&error))?.len() == 0 {
+            return Ok(Self::default());
+        }
         // Fails for a number that is not open, so that nothing else can be taken for one of them later.
-        let numbers: Vec<(RawFd, String)> = sd_notify::listen_fds_with_names()?.collect();
+        let numbers: Vec<(RawFd, String)> =
+            sd_notify::listen_fds_with_names().map_err(|error| unreadable(&error))?.collect();
         Ok(Self(numbers.into_iter().map(|(number, name)| (name, own(number))).collect()))
     }
 
@@ -48,10 +53,15 @@ impl Passed {
         self.0.extract_if(.., |(name, _)| name.starts_with(prefix)).collect()
     }
 
-    /// The names of those that nobody took.
-    pub fn left(&self) -> impl Iterator<Item = &str> {
-        self.0.iter().map(|(name, _)| name.as_str())
+    /// The names of those that nobody took, and whether each is a socket.
+    pub fn left(&self) -> impl Iterator<Item = (&str, bool)> {
+        let is_socket = |descriptor: &OwnedFd| getsockopt(descriptor, sockopt::SockType).is_ok();
+        self.0.iter().map(move |(name, descriptor)| (name.as_str(), is_socket(descriptor)))
     }
+}
+
+fn unreadable(error: &io::Error) -> io::Error {
+    io::Error::new(error.kind(), format!("LISTEN_FDS and LISTEN_FDNAMES: {error}"))
 }
 
 #[expect(unsafe_code, reason = "a number in the environment is how this interface passes descriptors")]
@@ -92,7 +102,7 @@ mod tests {
         assert_eq!(passed.take_listener().unwrap().unwrap().as_raw_fd(), number);
         assert!(passed.take_listener().unwrap().is_none());
         assert_eq!(passed.take_stored("tokens-").len(), 1);
-        assert_eq!(passed.left().collect::<Vec<_>>(), ["connection"]);
+        assert_eq!(passed.left().collect::<Vec<_>>(), [("connection", true)]);
     }
 
     #[test]

@@ -20,6 +20,9 @@ pub enum FailureKind {
 }
 
 impl FailureKind {
+    /// All of them.
+    pub const ALL: [Self; 5] = [Self::Busy, Self::Malformed, Self::Misconfigured, Self::Refused, Self::Unreachable];
+
     /// The stable reason in `google.rpc.ErrorInfo`, in the status and in the log.
     #[must_use]
     pub fn reason(self) -> &'static str {

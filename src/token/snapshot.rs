@@ -20,6 +20,8 @@ pub struct Snapshot {
     pub failure: Option<Arc<FailureRecord>>,
     /// Failed attempts since the last success.
     pub consecutive_failures: u32,
+    /// How many of them need a person.
+    pub refusals: u32,
     /// When the issuer is asked next; `None` when nothing is planned.
     pub next_attempt_at: Option<BootTime>,
     /// Whether the issuer said how long the newest token lives; otherwise that was assumed.

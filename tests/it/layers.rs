@@ -57,7 +57,7 @@ const TABLE: &[(&str, &[&str])] = &[
     ("pb", &[]),
     ("peer", &["access"]),
     ("refresh", &["access", "clock", "moment", "token"]),
-    ("secret", &["sensitive"]),
+    ("secret", &["sensitive", "systemd"]),
     ("sensitive", &[]),
     ("server", &["access", "clock", "lifecycle", "moment", "pb", "peer", "refresh", "sensitive", "token"]),
     ("systemd", &[]),

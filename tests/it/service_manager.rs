@@ -4,7 +4,7 @@
 use std::{
     collections::BTreeMap,
     fs,
-    io::IoSliceMut,
+    io::{IoSliceMut, Write as _},
     os::{
         fd::{AsRawFd as _, FromRawFd as _, OwnedFd},
         unix::net::{UnixDatagram, UnixListener},
@@ -130,18 +130,22 @@ impl Manager {
     }
 
     /// Waits until tokens are in the store, and what was stored before them is not.
-    fn until_stored(&mut self, tokens: usize) {
-        loop {
-            if self.store.len() == 1 && self.stored().matches("tok-").count() == tokens {
-                return;
-            }
+    fn until_tokens_are_stored(&mut self, tokens: usize) {
+        while self.store.len() != 1 || self.stored().matches("tok-").count() != tokens {
+            self.next();
+        }
+    }
+
+    /// Waits until what is stored has this in it.
+    fn until_stored(&mut self, text: &str) {
+        while self.store.len() != 1 || !self.stored().contains(text) {
             self.next();
         }
     }
 
     /// What is in the store, as text.
     fn stored(&self) -> String {
-        let memory = self.store.values().next().unwrap().try_clone().unwrap();
+        let memory = self.store.values().next().unwrap();
         String::from_utf8_lossy(&sealed::read(memory, 1 << 20).unwrap()).into_owned()
     }
 
@@ -157,8 +161,8 @@ impl Manager {
     /// Takes what has been sent by a process that has ended.
     fn take_waiting(&mut self) {
         let end = UnixDatagram::unbound().unwrap();
-        end.send_to(b"END", self.dir.path().join("notify")).unwrap();
-        self.until("END");
+        end.send_to(b"LAST", self.dir.path().join("notify")).unwrap();
+        self.until("LAST");
     }
 }
 
@@ -181,8 +185,8 @@ fn ready_is_told_after_the_first_round_and_an_outage_does_not_hold_it_up() {
     down.next(Answer::error(503, "temporarily_unavailable").header("retry-after", "600"));
     let mut manager = Manager::new(&[open("demo", &idp, ""), open("wawex", &down, "")].concat());
     let _process = manager.start();
-    let told = manager.told("READY=1");
-    assert_eq!(told, "READY=1\nSTATUS=1 of 2 clients ready; wawex without a token since TIME\n");
+    assert_eq!(manager.told("STATUS="), "STATUS=1 of 2 clients ready; wawex without a token since TIME\n");
+    assert_eq!(manager.next(), "READY=1\n");
 }
 
 #[test]
@@ -190,16 +194,21 @@ fn a_reload_is_told_from_its_beginning_to_its_end() {
     let idp = Idp::start();
     let mut manager = Manager::new(&open("demo", &idp, "prefetch = false"));
     let process = manager.start();
-    assert_eq!(manager.told("READY=1"), "READY=1\nSTATUS=1 client ready\n");
+    assert_eq!(manager.told("STATUS="), "STATUS=1 client ready\n");
+    manager.until("READY=1");
+    process.signal(Signal::SIGHUP);
+    // Nothing has changed, so the line stays as it is.
+    let told = manager.until("READY=1");
+    assert!(told.iter().any(|told| told.contains("RELOADING=1")) && !told.concat().contains("STATUS="), "{told:?}");
     manager.configure(&[open("demo", &idp, "prefetch = false"), open("more", &idp, "prefetch = false")].concat());
     process.signal(Signal::SIGHUP);
     assert!(manager.told("RELOADING=1").contains("\nMONOTONIC_USEC="));
-    assert_eq!(manager.told("READY=1"), "READY=1\nSTATUS=configuration applied\n");
+    manager.until("READY=1");
     assert_eq!(manager.told("STATUS="), "STATUS=2 clients ready\n");
     manager.configure("[clients]\n[server]\nnonsense = 1");
     assert_eq!(manager.run(&["reload"]).code, Some(78));
     manager.until("RELOADING=1");
-    assert_eq!(manager.told("READY=1"), "READY=1\nSTATUS=configuration not applied\n");
+    manager.until("READY=1");
     let told = "STATUS=2 clients ready; new configuration not applied: 1 problem, see the log\n";
     assert_eq!(manager.told("STATUS="), told);
 }
@@ -247,7 +256,7 @@ fn a_killed_daemon_loses_no_token() {
     let mut manager = Manager::new(&open("demo", &idp, ""));
     let mut first = manager.start();
     let id = token_id(&manager);
-    manager.until_stored(1);
+    manager.until_tokens_are_stored(1);
     first.signal(Signal::SIGKILL);
     first.ended();
     let _second = manager.start();
@@ -256,19 +265,31 @@ fn a_killed_daemon_loses_no_token() {
 }
 
 #[test]
-fn a_token_that_was_reported_is_not_served_again_after_a_restart() {
+fn a_token_that_was_reported_is_not_served_again_by_the_next_daemon() {
     let idp = Idp::start();
-    let mut manager = Manager::new(&open("demo", &idp, ""));
-    let first = manager.start();
-    let id = token_id(&manager);
-    // Too young to be replaced, and then the issuer is gone: the report is all there is.
-    idp.otherwise(|_| Answer::error(503, "temporarily_unavailable").header("retry-after", "600"));
-    std::iter::repeat_with(|| manager.run(&["token", "demo", "--rejected", &id]))
-        .find(|ended| ended.stderr.contains("ISSUER_BUSY"))
-        .unwrap();
-    manager.stop(first);
-    let _second = manager.start();
-    assert!(manager.run(&["token", "demo"]).stderr.contains("ISSUER_BUSY"));
+    for how in [Signal::SIGTERM, Signal::SIGKILL] {
+        let mut manager = Manager::new(&open("demo", &idp, ""));
+        idp.otherwise(|number| Answer::token(&format!("tok-{number}"), 3_600));
+        let mut first = manager.start();
+        let id = token_id(&manager);
+        // Too young to be replaced, and then the issuer is gone: the report is all there is.
+        idp.otherwise(|_| Answer::error(503, "temporarily_unavailable").header("retry-after", "600"));
+        std::iter::repeat_with(|| manager.run(&["token", "demo", "--rejected", &id]))
+            .find(|ended| ended.stderr.contains("ISSUER_BUSY"))
+            .unwrap();
+        if how == Signal::SIGKILL {
+            manager.until_stored("temporarily_unavailable");
+        }
+        first.signal(how);
+        first.ended();
+        manager.take_waiting();
+        let before = idp.request_count();
+        let _second = manager.start();
+        assert!(manager.run(&["token", "demo"]).stderr.contains("ISSUER_BUSY"), "{how}");
+        let status = manager.run(&["status"]).stdout;
+        assert!(status.contains("failures: 1"), "the run of failures goes on: {status}");
+        assert_eq!(idp.request_count(), before, "the issuer has asked for rest");
+    }
 }
 
 #[test]
@@ -277,13 +298,13 @@ fn tokens_of_clients_that_are_gone_or_ask_for_something_else_are_dropped() {
     let named = |names: &[&str], more: &str| names.iter().map(|name| open(name, &idp, more)).collect::<String>();
     let mut manager = Manager::new(&named(&["demo", "gone", "other"], ""));
     let first = manager.start();
-    manager.until_stored(3);
+    manager.until_tokens_are_stored(3);
     manager.stop(first);
     let more = "prefetch = false\nrefresh = { earliest = 0.5, latest = 0.6 }";
     manager.configure(&[named(&["demo"], more), named(&["other"], "prefetch = false\nscope = [\"b\"]")].concat());
     let second = manager.start();
     second.wait_for_stderr("tokens taken over tokens=1 dropped=2");
-    manager.until_stored(1);
+    manager.until_tokens_are_stored(1);
     let status: serde_json::Value = serde_json::from_str(&manager.run(&["status", "--json"]).stdout).unwrap();
     let states: Vec<_> = status["clients"].as_array().unwrap().iter().map(|client| &client["state"]).collect();
     assert_eq!(states, ["FRESH", "IDLE"]);
@@ -321,21 +342,98 @@ fn what_is_configured_of_a_passed_socket_and_does_not_count_is_told() {
     let server = "[server]\nsocket = \"/run/elsewhere.sock\"\nmode = \"0600\"\n";
     let manager = Manager::new(&format!("{server}{}", open("demo", &idp, "")));
     let process = manager.start();
-    process.wait_for_stderr("server.socket does not count: the socket unit says where (ListenStream=)");
+    process.wait_for_stderr("where to listen does not count: the socket unit says it (ListenStream=)");
     process.wait_for_stderr("server.mode does not count: the socket unit says who may connect (SocketMode=)");
     token_id(&manager);
 }
 
 #[test]
-fn without_a_manager_nobody_is_told_and_a_socket_can_be_passed_all_the_same() {
+fn a_socket_can_be_passed_without_a_manager_that_listens() {
     let idp = Idp::start();
-    let mut manager = Manager::new(&open("demo", &idp, ""));
+    let manager = Manager::new(&open("demo", &idp, ""));
     let mut process = manager.start_with(|command| {
         command.env_remove("NOTIFY_SOCKET");
     });
     token_id(&manager);
     process.signal(Signal::SIGTERM);
     assert_eq!(process.ended().code, Some(0));
-    manager.take_waiting();
-    assert!(manager.store.is_empty());
+    assert!(manager.socket().exists());
+}
+
+#[test]
+fn a_manager_that_does_not_read_holds_up_nobody() {
+    let idp = Idp::start();
+    let manager = Manager::new(&open("demo", &idp, ""));
+    let full = UnixDatagram::unbound().unwrap();
+    full.set_nonblocking(true).unwrap();
+    while full.send_to(b"X", manager.dir.path().join("notify")).is_ok() {}
+    let mut process = manager.start_with(|command| {
+        command.env("WATCHDOG_USEC", "2000");
+    });
+    for _ in 0..20 {
+        token_id(&manager);
+    }
+    process.signal(Signal::SIGTERM);
+    assert_eq!(process.ended().code, Some(0));
+}
+
+#[test]
+fn variables_that_are_meant_for_somebody_else_are_let_alone_and_wrong_ones_are_named() {
+    let idp = Idp::start();
+    let manager = Manager::new(&open("demo", &idp, ""));
+    fs::remove_file(manager.socket()).unwrap();
+    let run = |variables: &[(&str, &str)]| {
+        let mut command = bearerd();
+        command.arg("run").arg("--config").arg(manager.dir.path().join("bearerd.toml"));
+        command.arg("--socket").arg(manager.socket()).envs(variables.iter().copied());
+        Process::spawn(&mut command)
+    };
+    let others = [("LISTEN_PID", "1"), ("LISTEN_FDS", "1"), ("LISTEN_FDNAMES", "a:b")];
+    let process = run(&others);
+    process.wait_for_stderr(" serving ");
+    drop(process);
+    // For this very process, there is none of that number.
+    let script = "LISTEN_PID=$$ LISTEN_FDS=1 LISTEN_FDNAMES=a exec \"$0\" run";
+    let ended = Ended::of(Command::new("/bin/sh").arg("-c").arg(script).arg(bearerd().get_program()).output().unwrap());
+    assert_eq!(ended.code, Some(78));
+    assert!(ended.stderr.contains("LISTEN_FDS and LISTEN_FDNAMES: "), "{}", ended.stderr);
+}
+
+#[test]
+fn a_socket_that_cannot_be_served_is_refused() {
+    let manager = Manager::new("[clients]");
+    let process = manager.start_with(|command| {
+        command.stdin(Stdio::from(OwnedFd::from(UnixDatagram::unbound().unwrap())));
+    });
+    let mut process = process;
+    let ended = process.ended();
+    assert_eq!(ended.code, Some(78));
+    let text = "the socket `bearerd` is not a listening Unix stream socket (ListenStream=/path, Accept=no)";
+    assert!(ended.stderr.contains(text), "{}", ended.stderr);
+}
+
+#[test]
+fn who_does_not_end_a_call_does_not_hold_up_a_restart() {
+    let idp = Idp::start();
+    // For as long as a test may take: if the daemon waited for that, this one would fail.
+    let config = format!("[server]\ndrain = \"10m\"\n{}", open("demo", &idp, ""));
+    let mut manager = Manager::new(&config);
+    let process = manager.start();
+    token_id(&manager);
+    let mut begun = std::os::unix::net::UnixStream::connect(manager.socket()).unwrap();
+    // The preface, SETTINGS, and the HEADERS of a call to GetToken whose message never comes.
+    let path = b"/bearerd.v1.TokenBroker/GetToken";
+    let mut block = vec![0x83, 0x86, 0x44, u8::try_from(path.len()).unwrap()];
+    block.extend_from_slice(path);
+    block.extend_from_slice(b"\x41\x09localhost\x5f\x10application/grpc");
+    let mut sent = b"PRI * HTTP/2.0\r\n\r\nSM\r\n\r\n\0\0\0\x04\0\0\0\0\0".to_vec();
+    sent.extend_from_slice(&[0, 0, u8::try_from(block.len()).unwrap(), 1, 4, 0, 0, 0, 1]);
+    sent.extend_from_slice(&block);
+    begun.write_all(&sent).unwrap();
+    // It is under way when the daemon says so.
+    let info = std::iter::repeat_with(|| manager.run(&["status", "--json"]));
+    assert!(info.take(3).all(|ended| ended.code == Some(0)));
+    let ended = manager.stop(process);
+    assert!(ended.stderr.contains("draining deadline_s=600 calls=1"), "{}", ended.stderr);
+    assert_eq!(ended.code, Some(0));
 }

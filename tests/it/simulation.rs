@@ -339,21 +339,33 @@ impl Client {
     /// The process ends, whatever is under way, and another one takes its place.
     async fn restart(self) -> Self {
         let Self { issuer, terms, clients, entry, handle: _, mut task } = self;
+        still_runs(&mut task);
         task.shutdown().await;
         let survivor = entry.survivor().map(|(_, survivor)| survivor);
+        let now = issuer.world.clock.now();
+        let kept = survivor.as_ref().and_then(|survivor| survivor.kept.as_ref());
+        let kept = kept.is_some_and(|kept| !kept.token.remaining(now).is_zero());
         count(&issuer.world.counts.restarts);
-        issuer.world.counts.survived.fetch_add(u64::from(survivor.is_some()), Ordering::Relaxed);
+        issuer.world.counts.survived.fetch_add(u64::from(kept), Ordering::Relaxed);
         {
             let mut memory = issuer.state.lock().unwrap();
-            // Failures are not handed over: somebody may have mended what was wrong. Whether credentials have worked
-            // before is known as long as there is a token.
-            memory.refused = survivor.is_none();
-            memory.last = memory.last.filter(|last| last.success && survivor.is_some());
             memory.forced = None;
+            if !kept {
+                // It begins anew, and at once. Whether credentials have ever worked is not known any more.
+                memory.last = None;
+                memory.refused = true;
+            }
         }
         let client = Self::start(issuer, terms, Arc::clone(&clients), survivor);
         clients.registry.replace(clients.entries.lock().unwrap().clone());
         client
+    }
+}
+
+/// Fails the test if a bound was broken in this task.
+fn still_runs(task: &mut JoinSet<()>) {
+    if let Some(ended) = task.try_join_next() {
+        ended.unwrap_or_else(|broken| std::panic::resume_unwind(broken.into_panic()));
     }
 }
 
@@ -389,6 +401,7 @@ async fn call(mut client: Client, end: BootTime) {
             }
         }
     }
+    still_runs(&mut client.task);
 }
 
 /// Asks for a token and checks it against what the issuer knows.
@@ -507,7 +520,7 @@ async fn sixty_days_of_a_thousand_clients() {
             gate: Arc::clone(&gate),
             clock: Arc::clone(&clock),
             pulse: watch::Sender::new(0),
-            arrivals: watch::Sender::new(0),
+            remains: watch::Sender::new(0),
             seed: seeds.lock().unwrap().u64(..),
         };
         let client = Client::start(issuer, Box::new(terms), Arc::clone(&clients), None);
@@ -557,7 +570,7 @@ async fn refreshes_spread_after_a_common_start() {
             gate: Arc::new(Semaphore::new(PER_ISSUER)),
             clock: Arc::clone(&clock),
             pulse: watch::Sender::new(0),
-            arrivals: watch::Sender::new(0),
+            remains: watch::Sender::new(0),
             seed: rng.u64(..),
         });
         engine.spawn(refresher.run());

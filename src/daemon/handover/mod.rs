@@ -1,7 +1,7 @@
 //! Tokens outlive the process: they are kept by the service manager, in sealed memory, for the process that comes next.
 //!
 //! Written a moment after each change and at the end, so that they are there after a crash as well; never on disk, as the
-//! unit forbids that memory to be swapped out. Tokens that are bound to a key, and those that are revoked when the daemon
+//! unit forbids that memory to be swapped out (where systemd can: with the memory controller of cgroup v2). Tokens that are bound to a key, and those that are revoked when the daemon
 //! stops, are left out.
 
 mod format;
@@ -29,27 +29,42 @@ use crate::{
 
 type Entries = HashMap<ClientName, Arc<Entry>>;
 
-/// Takes over what earlier processes left, and has it removed from the store: whatever is wrong with it must not be met
-/// again at the next start. Nothing here keeps a daemon from starting.
-pub(super) fn take(manager: Manager, left: Vec<(String, OwnedFd)>) -> Survivors {
-    let mut newest: Option<(u64, Survivors)> = None;
-    for (name, memory) in left {
+/// What earlier processes left.
+pub(super) struct Estate {
+    survivors: Survivors,
+    /// How often tokens have been written, by all processes since.
+    written: u64,
+}
+
+/// Takes over what earlier processes left. Nothing here keeps a daemon from starting.
+///
+/// All of it is removed from the store before it is looked at: whatever is wrong with it must not be met again at the next
+/// start. What is sound goes back at once, in case this start comes to nothing.
+pub(super) fn take(manager: &Manager, left: Vec<(String, OwnedFd)>) -> Estate {
+    let mut newest: Option<(OwnedFd, Survivors)> = None;
+    let mut written = 0;
+    let number = |name: &str| name.strip_prefix(PREFIX).and_then(|number| number.parse().ok()).unwrap_or_default();
+    let mut left: Vec<(u64, String, OwnedFd)> =
+        left.into_iter().map(|(name, memory)| (number(&name), name, memory)).collect();
+    left.sort_by_key(|(number, ..)| *number);
+    for (number, name, memory) in left {
         manager.forget(&name);
-        let number = name.strip_prefix(PREFIX).and_then(|number| number.parse().ok()).unwrap_or_default();
-        let read = sealed::read(memory, LARGEST)
+        written = number.min(u64::MAX - 1);
+        let read = sealed::read(&memory, LARGEST)
             .map_err(|error| error.to_string())
             .and_then(|bytes| format::decode(&bytes).map_err(|error| error.to_string()));
         match read {
-            Ok(survivors) if newest.as_ref().is_none_or(|(other, _)| *other < number) => {
-                newest = Some((number, survivors));
-            }
-            Ok(_) => {}
+            Ok(survivors) => newest = Some((memory, survivors)),
             Err(error) => {
                 tracing::warn!(name: "tokens-not-kept", stored = name, error, "tokens of the last process are not used");
             }
         }
     }
-    newest.map(|(_, survivors)| survivors).unwrap_or_default()
+    let Some((memory, survivors)) = newest else { return Estate { survivors: Survivors::new(), written } };
+    if manager.store(&stored_as(written + 1), memory) {
+        written += 1;
+    }
+    Estate { survivors, written }
 }
 
 /// Keeps what the service manager holds up to date.
@@ -62,8 +77,9 @@ pub(super) struct Keeper {
 }
 
 impl Keeper {
-    pub(super) fn new(manager: Manager, registry: Arc<Registry>) -> Self {
-        Self { manager, registry, written: Mutex::default() }
+    /// A keeper that goes on after `estate` was taken.
+    pub(super) fn new(manager: Manager, registry: Arc<Registry>, written: u64) -> Self {
+        Self { manager, registry, written: Mutex::new(written) }
     }
 
     /// Writes after changes, for ever.
@@ -71,10 +87,13 @@ impl Keeper {
         if !self.manager.listens() {
             return std::future::pending().await;
         }
-        let mut arrivals = self.registry.arrivals();
-        arrivals.mark_changed();
+        let mut remains = self.registry.remains();
+        if *self.written.lock().unwrap_or_else(PoisonError::into_inner) > 0 {
+            // What was left has tokens of clients in it that are gone.
+            remains.mark_changed();
+        }
         loop {
-            if arrivals.changed().await.is_err() {
+            if remains.changed().await.is_err() {
                 // Nothing changes any more.
                 return std::future::pending().await;
             }
@@ -90,20 +109,24 @@ impl Keeper {
         }
     }
 
-    /// Writes what is there now, for who comes after us.
+    /// Writes what is there now, for who comes after us, and waits a moment for the manager to take it.
     pub(super) fn keep_last(&self) {
         if self.manager.listens() {
             self.store(written(&self.registry.entries()));
+            self.manager.flush(LAST_WORD);
         }
     }
 
     fn store(&self, memory: io::Result<OwnedFd>) {
         let mut written = self.written.lock().unwrap_or_else(PoisonError::into_inner);
-        let name = |number: u64| format!("{PREFIX}{number}");
-        match memory.and_then(|memory| self.manager.store(&name(*written + 1), &memory)) {
+        let stored = memory.and_then(|memory| {
+            let room = self.manager.store(&stored_as(*written + 1), memory);
+            if room { Ok(()) } else { Err(io::Error::other("the service manager does not take what it is told")) }
+        });
+        match stored {
             Ok(()) => {
                 if *written > 0 {
-                    self.manager.forget(&name(*written));
+                    self.manager.forget(&stored_as(*written));
                 }
                 *written += 1;
             }
@@ -114,12 +137,27 @@ impl Keeper {
     }
 }
 
+impl Estate {
+    /// What is left, and what a [`Keeper`] goes on from.
+    pub(super) fn split(self) -> (Survivors, u64) {
+        (self.survivors, self.written)
+    }
+}
+
+fn stored_as(number: u64) -> String {
+    format!("{PREFIX}{number}")
+}
+
 fn written(entries: &Entries) -> io::Result<OwnedFd> {
     let survivors = entries.values().filter_map(|entry| {
         let (asks, survivor) = entry.survivor()?;
         Some((&entry.name, asks, survivor))
     });
-    sealed::create("bearerd-tokens", &format::encode(survivors))
+    let bytes = format::encode(survivors);
+    if u64::try_from(bytes.len()).is_ok_and(|length| length > LARGEST) {
+        return Err(io::Error::other("they take more than a gibibyte"));
+    }
+    sealed::create("bearerd-tokens", &bytes)
 }
 
 /// What the names in the store begin with.
@@ -128,5 +166,7 @@ pub const PREFIX: &str = "bearerd-tokens-";
 const SOON: Duration = Duration::from_secs(1);
 /// So many times as long as the writing took it is left alone.
 const REST: u32 = 50;
+/// How long the manager may take for the last of it.
+const LAST_WORD: Duration = Duration::from_secs(2);
 /// The tokens of a hundred thousand clients, at ten kilobytes each.
 const LARGEST: u64 = 1 << 30;

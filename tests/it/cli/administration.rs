@@ -139,7 +139,7 @@ DIR/bearerd.toml: colour: is not a known key; known here: clients, server
 ";
     assert_eq!(
         daemon.run(&["reload"]).plain(daemon.dir()),
-        fails(78, &format!("bearerd: nothing was changed; the configuration has 4 problem(s):\n{text}"))
+        fails(78, &format!("bearerd: nothing was changed; the configuration has 4 problems:\n{text}"))
     );
     daemon.write_config("clients = 1");
     assert_eq!(

@@ -115,7 +115,7 @@ fn there_is_no_configuration_to_reload() {
         daemon.run(&["reload"]),
         fails(
             78,
-            "bearerd: nothing was changed; the configuration has 1 problem(s):\n\
+            "bearerd: nothing was changed; the configuration has 1 problem:\n\
              the configuration: this daemon has no configuration to read; start it with `bearerd run`\n"
         )
     );
