@@ -23,7 +23,7 @@ use std::{ffi::OsString, process::ExitCode};
 
 use tokio::runtime;
 
-use crate::daemon::hardening;
+use crate::daemon::{hardening, logging};
 pub use args::Args;
 use args::Verb;
 pub use exit::{Exit, Outcome, Trouble};
@@ -40,7 +40,9 @@ pub fn main(words: impl IntoIterator<Item = OsString>) -> ExitCode {
     };
     // Every verb may hold a token. A command that `exec` runs starts anew in this respect.
     hardening::hide_memory();
-    match perform(args) {
+    let outcome = perform(args);
+    logging::flush();
+    match outcome {
         Ok(code) => code,
         Err(trouble) => {
             trouble.print();

@@ -20,7 +20,7 @@ pub(super) fn run(named: Option<PathBuf>, args: args::RunArgs) -> Outcome {
     let sources = sources(args.config);
     let load: Load = Arc::new(move || config::load(&sources));
     let engine = engine()?;
-    let outcome = in_runtime(async {
+    in_runtime(async {
         // Before anything that can take long: until then a SIGHUP would end the process.
         let mut orders = Orders::of_signals()?;
         let Some(read) = orders.read_configuration(&load).await? else { return Ok(()) };
@@ -32,10 +32,7 @@ pub(super) fn run(named: Option<PathBuf>, args: args::RunArgs) -> Outcome {
             None => socket::place()?,
         };
         serve(Service { config, socket, load: Some(load), greet: None, handed }, &engine, orders).await
-    });
-    drop(engine);
-    logging::flush();
-    outcome
+    })
 }
 
 /// What is to be served, and where.

@@ -38,7 +38,7 @@ use crate::{
     systemd::Manager,
 };
 use assemble::AssembleError;
-use handover::Keeper;
+use handover::{Estate, Keeper};
 use reload::Reloader;
 use report::Report;
 use supervisor::Supervisor;
@@ -79,8 +79,7 @@ pub struct Daemon {
     reloader: Reloader,
     reloads: mpsc::Receiver<oneshot::Sender<Reloaded>>,
     manager: Manager,
-    /// How often tokens have been kept before.
-    kept: u64,
+    keeper: Keeper,
     engine: Handle,
 }
 
@@ -113,8 +112,9 @@ impl Daemon {
             None => Listener::bind(&parts.socket, config.server.mode),
         };
         let listener = listener.map_err(StartError::Listen)?;
-        let (survivors, kept) = handover::take(&manager, tokens).split();
+        let Estate { survivors, stored } = handover::take(&manager, tokens);
         supervisor.leave(survivors, &config.clients);
+        let keeper = Keeper::new(manager.clone(), Arc::clone(&registry), stored);
         let (phase, phases) = watch::channel(Lifecycle::Starting);
         let (admins, admins_now) = watch::channel(config.server.admins.clone());
         let now = parts.clock.now();
@@ -132,8 +132,12 @@ impl Daemon {
         });
         let fixed = listener.outlives_us();
         let mut reloader = Reloader::new(supervisor, (config.server, fixed), admins, loaded, parts.load);
-        reloader.start(config.clients).map_err(StartError::Assemble)?;
-        Ok(Self { listener, shared, reflection, phase, reloader, reloads, manager, kept, engine: parts.engine })
+        if let Err(error) = reloader.start(config.clients) {
+            // What was left is on its way back to the manager.
+            manager.flush(LAST_STEPS);
+            return Err(StartError::Assemble(error));
+        }
+        Ok(Self { listener, shared, reflection, phase, reloader, reloads, manager, keeper, engine: parts.engine })
     }
 
     /// Follows the daemon's life.
@@ -152,7 +156,7 @@ impl Daemon {
     ///
     /// A second order to stop ends the draining.
     pub async fn run(self, mut orders: mpsc::Receiver<Order>) {
-        let Self { listener, shared, reflection, phase, mut reloader, mut reloads, manager, kept, engine } = self;
+        let Self { listener, shared, reflection, phase, mut reloader, mut reloads, manager, keeper, engine } = self;
         tracing::info!(
             socket = %listener.path().display(),
             clients = shared.registry.entries().len(),
@@ -165,9 +169,8 @@ impl Daemon {
         serving.spawn(server::serve(listener, Arc::clone(&shared), reflection, drain));
         phase.send_replace(Lifecycle::Ready);
         let mut quiet_again = pin!(memory::after_a_crowd(&shared.usage));
-        let report = Report::new(manager.clone());
+        let report = Report::new(manager);
         let mut reload = Reload::new(&report);
-        let keeper = Keeper::new(manager, Arc::clone(&shared.registry), kept);
         let (mut reporting, mut keeping) = (pin!(report.report(&shared)), pin!(keeper.keep()));
         let mut alive = pin!(report.feed_watchdog(&engine));
         loop {
@@ -201,7 +204,10 @@ impl Daemon {
                 }
             }
         }
-        reloader.stop().await;
+        tokio::select! {
+            () = reloader.stop() => {}
+            never = &mut alive => match never {},
+        }
         keeper.keep_last();
         phase.send_replace(Lifecycle::Stopped);
     }
@@ -310,7 +316,7 @@ async fn second_stop(orders: &mut mpsc::Receiver<Order>) -> Option<Order> {
 }
 
 /// What the end takes beside draining and revoking, at most.
-const LAST_STEPS: Duration = Duration::from_secs(5);
+const LAST_STEPS: Duration = Duration::from_secs(8);
 
 /// The daemon cannot start.
 #[derive(Debug)]

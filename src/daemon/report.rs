@@ -53,14 +53,20 @@ impl Report {
             refused.mark_unchanged();
             let problems = *refused.borrow();
             let text = line(since.look(registry, shared.clock.now()), problems);
+            let mut all = true;
             if text != told {
-                self.manager.status(&text);
-                told = text;
+                all = self.manager.status(&text);
+                // What was not told is told again.
+                told = if all { text } else { String::new() };
             }
-            if !self.ready.send_replace(true) {
-                self.manager.ready();
+            if !*self.ready.borrow() {
+                all &= self.manager.ready();
+                self.ready.send_replace(all);
             }
             sleep(pause(registry)).await;
+            if !all {
+                continue;
+            }
             tokio::select! {
                 Ok(()) = pulses.changed() => {}
                 Ok(()) = refused.changed() => {}
@@ -94,8 +100,9 @@ impl Report {
     pub(super) fn reloaded(&self, outcome: &Reloaded) {
         let problems = outcome.problems.len();
         self.refused.send_replace((problems > 0).then_some(problems));
-        if *self.ready.borrow() {
-            self.manager.ready();
+        if *self.ready.borrow() && !self.manager.ready() {
+            // Told again with the next line.
+            self.ready.send_replace(false);
         }
     }
 

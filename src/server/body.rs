@@ -2,17 +2,23 @@
 
 use std::{
     pin::Pin,
-    task::{Context, Poll, ready},
+    sync::Arc,
+    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::HeaderMap;
 use hyper::body::{Body, Frame, Incoming, SizeHint};
-use tokio::time::{Sleep, sleep};
+use tokio::time::sleep;
 use tonic::Status;
 
-use super::{reply::Refusal, session::Turn};
+use super::{
+    drained,
+    reply::Refusal,
+    session::{Session, Turn},
+};
+use crate::lifecycle::Lifecycle;
 
 /// The messages of a request as they arrive: bounded in size, and in how long the next piece may take.
 ///
@@ -20,13 +26,29 @@ use super::{reply::Refusal, session::Turn};
 pub(super) struct RequestBody {
     incoming: Incoming,
     room: usize,
-    patience: Option<Pin<Box<Sleep>>>,
+    session: Arc<Session>,
+    patience: Option<Pin<Box<dyn Future<Output = ()> + Send>>>,
 }
 
 impl RequestBody {
     /// A request of at most so many bytes, framing included.
-    pub(super) fn new(incoming: Incoming, room: usize) -> Self {
-        Self { incoming, room, patience: None }
+    pub(super) fn new(incoming: Incoming, room: usize, session: Arc<Session>) -> Self {
+        Self { incoming, room, session, patience: None }
+    }
+
+    /// Ends when the next piece should have arrived; soon when the daemon goes, as nobody may hold that up.
+    fn overdue(&self) -> Pin<Box<dyn Future<Output = ()> + Send>> {
+        let mut phase = self.session.shared.phase.clone();
+        Box::pin(async move {
+            let leaving = async {
+                drained(&mut phase).await;
+                sleep(LAST_PIECE).await;
+            };
+            tokio::select! {
+                () = sleep(ARRIVAL) => {}
+                () = leaving => {}
+            }
+        })
     }
 
     fn within(&mut self, frame: Frame<Bytes>) -> Result<Frame<Bytes>, Status> {
@@ -53,9 +75,14 @@ impl Body for RequestBody {
             let frame = frame.map(|frame| frame.map_err(|error| Status::cancelled(error.to_string())));
             return Poll::Ready(frame.map(|frame| this.within(frame?)));
         }
-        let patience = this.patience.get_or_insert_with(|| Box::pin(sleep(ARRIVAL)));
-        ready!(patience.as_mut().poll(cx));
-        Poll::Ready(Some(Err(Refusal::Invalid("the rest of the request did not arrive within 30 s".into()).into())))
+        let mut patience = this.patience.take().unwrap_or_else(|| this.overdue());
+        if patience.as_mut().poll(cx).is_pending() {
+            this.patience = Some(patience);
+            return Poll::Pending;
+        }
+        let leaving = *this.session.shared.phase.borrow() >= Lifecycle::Draining;
+        let late = || Refusal::Invalid("the rest of the request did not arrive within 30 s".into());
+        Poll::Ready(Some(Err(if leaving { Refusal::Draining } else { late() }.into())))
     }
 
     fn is_end_stream(&self) -> bool {
@@ -117,5 +144,7 @@ impl Body for ReplyBody {
 
 /// How long the next piece of a request may take. It is a few bytes that the caller sends in one go.
 const ARRIVAL: Duration = Duration::from_secs(30);
+/// The same when the daemon goes.
+const LAST_PIECE: Duration = Duration::from_secs(1);
 /// What gRPC puts before each message: one byte that says whether it is compressed, and four of its length.
 pub(super) const PREFIX: usize = 5;

@@ -19,6 +19,7 @@ pub(super) async fn serve(stream: UnixStream, guest: Guest, shared: Arc<Shared>,
     let mut outgrown = pin!(outgrown(&shared, &caller));
     let mut driven = Driven::new(stream, Arc::clone(&session), reflection);
     let mut stage = Stage::Greeting;
+    let mut leaving = false;
     let mut timer = pin!(sleep(stage.patience(&session)));
     loop {
         tokio::select! {
@@ -29,10 +30,12 @@ pub(super) async fn serve(stream: UnixStream, guest: Guest, shared: Arc<Shared>,
                 }
                 return;
             }
-            () = super::drained(&mut phase), if !matches!(stage, Stage::Leaving { .. }) => {
-                stage = Stage::Leaving { ended: session.ended() };
+            () = super::drained(&mut phase), if !leaving => {
+                leaving = true;
+                stage = Stage::Ending { written: driven.written() };
+                driven.hurry();
             }
-            () = &mut outgrown, if !stage.is_last() => stage = Stage::Ending,
+            () = &mut outgrown, if !stage.is_last() => stage = Stage::Ending { written: driven.written() },
             () = &mut timer => {
                 let Some(next) = stage.next(look(&session, &driven)) else {
                     tracing::debug!(?stage, "connection closed, its time is over");
@@ -70,11 +73,8 @@ enum Stage {
     Greeting,
     /// To make calls: so many had ended when it was looked at last.
     Serving { ended: u32 },
-    /// To end what was begun.
-    Ending,
-    /// The same, and without delay: the daemon goes, and whoever connects now waits for the next one. So many calls had
-    /// ended when it was looked at last.
-    Leaving { ended: u32 },
+    /// To end what was begun: so many bytes had been written to it when it was looked at last.
+    Ending { written: u64 },
 }
 
 /// What is looked at when time is up.
@@ -88,6 +88,8 @@ struct Look {
     open: u32,
     /// A number that changes whenever one of them ends.
     ended: u32,
+    /// Bytes that have been written to it.
+    written: u64,
 }
 
 impl Stage {
@@ -96,35 +98,41 @@ impl Stage {
             Self::Greeting if session.is_served() => GREETING,
             Self::Greeting => TELLING,
             Self::Serving { .. } => session.shared.usage.idle(),
-            Self::Ending | Self::Leaving { .. } => LAST_WORDS,
+            Self::Ending { .. } => LAST_WORDS,
         }
     }
 
     /// Whether there will be no more calls.
     fn is_last(self) -> bool {
-        matches!(self, Self::Ending | Self::Leaving { .. })
+        matches!(self, Self::Ending { .. })
     }
 
     /// What comes when the time is over; `None`: the connection is closed.
     fn next(self, look: Look) -> Option<Self> {
-        let Look { greeted, served, open, ended } = look;
+        let Look { greeted, served, open, ended, written } = look;
         match self {
             Self::Greeting if !greeted => None,
             Self::Greeting if served => Some(Self::Serving { ended }),
-            Self::Greeting => Some(Self::Ending),
-            Self::Serving { ended: before } if open == 0 && ended == before => Some(Self::Ending),
+            Self::Greeting => Some(Self::Ending { written }),
+            Self::Serving { ended: before } if open == 0 && ended == before => Some(Self::Ending { written }),
             Self::Serving { .. } => Some(Self::Serving { ended }),
             // Who has nothing to wait for and does not go is sent.
-            Self::Ending => (open > 0).then_some(Self::Ending),
-            // All that can be answered is, at once: what still makes no progress waits for the peer.
-            Self::Leaving { ended: before } if open == 0 || ended == before => None,
-            Self::Leaving { .. } => Some(Self::Leaving { ended }),
+            Self::Ending { written: before } => {
+                // An answer can have been given and be on its way still.
+                (open > 0 || written != before).then_some(Self::Ending { written })
+            }
         }
     }
 }
 
 fn look(session: &Session, driven: &Driven) -> Look {
-    Look { greeted: driven.greeted(), served: session.is_served(), open: session.open(), ended: session.ended() }
+    Look {
+        greeted: driven.greeted(),
+        served: session.is_served(),
+        open: session.open(),
+        ended: session.ended(),
+        written: driven.written(),
+    }
 }
 
 /// Waits for open connections to end; after the deadline ends them. Returns how many had to be ended.
@@ -149,7 +157,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 mod tests {
     use super::*;
 
-    const GOOD: Look = Look { greeted: true, served: true, open: 0, ended: 7 };
+    const GOOD: Look = Look { greeted: true, served: true, open: 0, ended: 7, written: 9 };
 
     #[test]
     fn who_does_not_greet_is_closed() {
@@ -160,23 +168,24 @@ mod tests {
 
     #[test]
     fn who_is_beyond_the_limit_is_sent_away_unless_there_is_a_place_by_now() {
-        assert_eq!(Stage::Greeting.next(Look { served: false, ..GOOD }), Some(Stage::Ending));
+        assert_eq!(Stage::Greeting.next(Look { served: false, ..GOOD }), Some(Stage::Ending { written: 9 }));
     }
 
     #[test]
     fn who_makes_no_calls_is_sent_away_and_a_stream_is_a_call() {
         assert_eq!(Stage::Serving { ended: 6 }.next(GOOD), Some(Stage::Serving { ended: 7 }));
-        assert_eq!(Stage::Serving { ended: 7 }.next(GOOD), Some(Stage::Ending));
+        assert_eq!(Stage::Serving { ended: 7 }.next(GOOD), Some(Stage::Ending { written: 9 }));
         assert_eq!(Stage::Serving { ended: 7 }.next(Look { open: 1, ..GOOD }), Some(Stage::Serving { ended: 7 }));
     }
 
     #[test]
     fn what_was_begun_may_end_and_who_has_nothing_to_wait_for_goes() {
-        assert_eq!(Stage::Ending.next(Look { open: 1, ..GOOD }), Some(Stage::Ending));
-        assert_eq!(Stage::Ending.next(GOOD), None);
-        let open = Look { open: 1, ..GOOD };
-        assert_eq!(Stage::Leaving { ended: 6 }.next(open), Some(Stage::Leaving { ended: 7 }));
-        assert_eq!(Stage::Leaving { ended: 7 }.next(open), None, "the daemon does not wait for its peer");
-        assert_eq!(Stage::Leaving { ended: 6 }.next(GOOD), None);
+        assert_eq!(Stage::Ending { written: 9 }.next(Look { open: 1, ..GOOD }), Some(Stage::Ending { written: 9 }));
+        assert_eq!(
+            Stage::Ending { written: 8 }.next(GOOD),
+            Some(Stage::Ending { written: 9 }),
+            "it takes what it was given"
+        );
+        assert_eq!(Stage::Ending { written: 9 }.next(GOOD), None);
     }
 }

@@ -43,9 +43,16 @@ pub(super) struct Driven {
     waker: Waker,
     /// Runs while the peer takes nothing of what is written.
     blocked: Option<Pin<Box<Sleep>>>,
-    /// Runs while there are replies that the peer gives no room for, with what had ended when it began.
-    untaken: Option<(Pin<Box<Sleep>>, u32)>,
+    /// Runs while there are replies that the peer gives no room for, with what had been taken when it began.
+    untaken: Option<(Pin<Box<Sleep>>, Taken)>,
+    /// How long the peer may take nothing.
+    stall: Duration,
+    /// The daemon goes.
+    leaving: bool,
 }
+
+/// Calls that have ended, and bytes that have been written.
+type Taken = (u32, u64);
 
 impl Driven {
     pub(super) fn new(stream: UnixStream, session: Arc<Session>, reflection: Arc<Reflection>) -> Self {
@@ -62,12 +69,36 @@ impl Driven {
             .serve_connection(TokioIo::new(wire), Services::new(Arc::clone(&session), reflection));
         let nudge = Arc::new(Nudge::default());
         let waker = Waker::from(Arc::clone(&nudge));
-        Self { http: Box::pin(http), over: false, outbox, session, turns, nudge, waker, blocked: None, untaken: None }
+        Self {
+            http: Box::pin(http),
+            over: false,
+            outbox,
+            session,
+            turns,
+            nudge,
+            waker,
+            blocked: None,
+            untaken: None,
+            stall: STALL,
+            leaving: false,
+        }
+    }
+
+    /// The daemon goes: a peer that takes nothing must not keep others from the next one. Whoever takes something, however
+    /// slowly, is waited for.
+    pub(super) fn hurry(&mut self) {
+        (self.blocked, self.untaken) = (None, None);
+        (self.stall, self.leaving) = (LEAVING, true);
     }
 
     /// Tells the peer that there will be no more (GOAWAY), and ends when all that was begun has ended.
     pub(super) fn shut_down(&mut self) {
         self.http.as_mut().graceful_shutdown();
+    }
+
+    /// Bytes that have been written to the peer.
+    pub(super) fn written(&self) -> u64 {
+        self.outbox.written()
     }
 
     /// Whether the peer has greeted as HTTP/2 wants it.
@@ -92,9 +123,10 @@ impl Driven {
 
     /// The peer does not take what is to be written. It is given some time.
     fn stalled(&mut self, progress: bool, cx: &mut Context<'_>) -> Poll<io::Result<()>> {
-        let stall = self.blocked.get_or_insert_with(|| Box::pin(sleep(STALL)));
+        let patience = self.stall;
+        let stall = self.blocked.get_or_insert_with(|| Box::pin(sleep(patience)));
         if progress {
-            stall.as_mut().reset(Instant::now() + STALL);
+            stall.as_mut().reset(Instant::now() + patience);
         }
         match stall.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
@@ -109,11 +141,13 @@ impl Driven {
             self.untaken = None;
             return Poll::Pending;
         }
-        let ended = self.session.ended();
-        let (patience, seen) = self.untaken.get_or_insert_with(|| (Box::pin(sleep(STALL)), ended));
-        if *seen != ended {
-            *seen = ended;
-            patience.as_mut().reset(Instant::now() + STALL);
+        // Tokens expire while somebody takes them byte by byte; only at the end, which has one itself, is that progress.
+        let taken = (self.session.ended(), if self.leaving { self.outbox.written() } else { 0 });
+        let stall = self.stall;
+        let (patience, seen) = self.untaken.get_or_insert_with(|| (Box::pin(sleep(stall)), taken));
+        if *seen != taken {
+            *seen = taken;
+            patience.as_mut().reset(Instant::now() + stall);
         }
         match patience.as_mut().poll(cx) {
             Poll::Ready(()) => Poll::Ready(Err(io::ErrorKind::TimedOut.into())),
@@ -246,6 +280,8 @@ const ERRORS: usize = 256;
 const IN_PLACE: u32 = 32;
 /// A peer that takes nothing for this long is gone or hostile.
 const STALL: Duration = Duration::from_secs(30);
+/// The same when the daemon goes.
+const LEAVING: Duration = Duration::from_secs(1);
 
 #[cfg(test)]
 mod tests {

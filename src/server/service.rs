@@ -39,9 +39,13 @@ impl Services {
         if kind == Kind::Probe { Ok(self.session.admit_probe()) } else { self.session.admit() }
     }
 
+    fn sized(&self, request: Request<Incoming>, room: usize) -> Request<RequestBody> {
+        request.map(|body| RequestBody::new(body, room, Arc::clone(&self.session)))
+    }
+
     fn route(&self, kind: Kind, request: Request<Incoming>) -> Answering {
         if kind == Kind::GetToken {
-            let request = sized(request, LARGEST_REQUEST + PREFIX);
+            let request = self.sized(request, LARGEST_REQUEST + PREFIX);
             return Answering::Own(Box::pin(get_token::answer(Arc::clone(&self.session), request)));
         }
         let path = request.uri().path();
@@ -49,11 +53,11 @@ impl Services {
         let service = path.strip_prefix('/').and_then(|path| path.split_once('/')).map_or("", |(service, _)| service);
         let own = || Arc::clone(&self.session);
         match service {
-            "bearerd.v1.TokenBroker" => served(TokenBrokerServer::from_arc(own()).call(sized(request, room))),
-            "bearerd.v1.Admin" => served(AdminServer::from_arc(own()).call(sized(request, room))),
-            "grpc.health.v1.Health" => served(HealthServer::from_arc(own()).call(sized(request, room))),
-            "grpc.reflection.v1.ServerReflection" => served((self.reflection.v1)(sized(request, room))),
-            "grpc.reflection.v1alpha.ServerReflection" => served((self.reflection.v1alpha)(sized(request, room))),
+            "bearerd.v1.TokenBroker" => served(TokenBrokerServer::from_arc(own()).call(self.sized(request, room))),
+            "bearerd.v1.Admin" => served(AdminServer::from_arc(own()).call(self.sized(request, room))),
+            "grpc.health.v1.Health" => served(HealthServer::from_arc(own()).call(self.sized(request, room))),
+            "grpc.reflection.v1.ServerReflection" => served((self.reflection.v1)(self.sized(request, room))),
+            "grpc.reflection.v1alpha.ServerReflection" => served((self.reflection.v1alpha)(self.sized(request, room))),
             _ => refused(Status::unimplemented("no such service; grpc.reflection lists those there are")),
         }
     }
@@ -97,10 +101,6 @@ impl Kind {
             _ => Self::Other,
         }
     }
-}
-
-fn sized(request: Request<Incoming>, room: usize) -> Request<RequestBody> {
-    request.map(|body| RequestBody::new(body, room))
 }
 
 fn served(answering: ServiceFuture) -> Answering {

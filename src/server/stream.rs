@@ -25,7 +25,7 @@ use crate::sensitive::wipe;
 pub fn split(stream: UnixStream) -> (Wire, Outbox) {
     let (read, write) = stream.into_split();
     let outbox = Outbox(Arc::new(Shared {
-        out: Mutex::new(Out { write, bytes: Vec::new(), sent: 0, refused: false }),
+        out: Mutex::new(Out { write, bytes: Vec::new(), sent: 0, written: 0, refused: false }),
         greeted: AtomicBool::new(false),
         ration: AtomicUsize::new(RATION),
     }));
@@ -131,6 +131,8 @@ struct Out {
     write: OwnedWriteHalf,
     bytes: Vec<u8>,
     sent: usize,
+    /// Bytes written so far.
+    written: u64,
     refused: bool,
 }
 
@@ -161,6 +163,12 @@ impl Outbox {
         }
     }
 
+    /// How many bytes the peer has been written.
+    #[must_use]
+    pub fn written(&self) -> u64 {
+        self.lock().written
+    }
+
     /// Begins a new turn: the peer may be listened to again.
     pub fn refill(&self) {
         self.0.ration.store(RATION, Ordering::Relaxed);
@@ -185,6 +193,7 @@ impl Out {
                 return Poll::Ready(Err(io::ErrorKind::WriteZero.into()));
             }
             self.sent += written;
+            self.written += u64::try_from(written).unwrap_or_default();
         }
         self.sent = 0;
         // Replies held tokens: overwritten, and not kept larger than one reply needs.

@@ -62,9 +62,10 @@ impl Manager {
         self.watchdog
     }
 
-    /// The start, or a reload, is over.
-    pub fn ready(&self) {
-        self.tell(&[NotifyState::Ready]);
+    /// The start, or a reload, is over. Returns whether it will be told.
+    #[must_use]
+    pub fn ready(&self) -> bool {
+        self.put(&[NotifyState::Ready], None)
     }
 
     /// A reload begins.
@@ -76,9 +77,10 @@ impl Manager {
         }
     }
 
-    /// How the service is doing, in a line for people.
-    pub fn status(&self, text: &str) {
-        self.tell(&[NotifyState::Status(text)]);
+    /// How the service is doing, in a line for people. Returns whether it will be told.
+    #[must_use]
+    pub fn status(&self, text: &str) -> bool {
+        self.put(&[NotifyState::Status(text)], None)
     }
 
     /// The end begins, and may take this long.
@@ -99,9 +101,10 @@ impl Manager {
         self.put(&[NotifyState::FdStore, NotifyState::FdName(name)], Some(descriptor))
     }
 
-    /// Has what was stored under a name forgotten.
-    pub fn forget(&self, name: &str) {
-        self.tell(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)]);
+    /// Has what was stored under a name forgotten. Returns whether it will be told.
+    #[must_use]
+    pub fn forget(&self, name: &str) -> bool {
+        self.put(&[NotifyState::FdStoreRemove, NotifyState::FdName(name)], None)
     }
 
     /// Waits until everything has been told, for so long at most.

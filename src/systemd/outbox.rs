@@ -2,10 +2,12 @@
 
 use std::{
     io,
-    sync::mpsc::{self, SyncSender},
-    thread::Builder,
+    sync::mpsc::{self, SyncSender, TrySendError},
+    thread::{Builder, sleep},
     time::Duration,
 };
+
+use tokio::time::Instant;
 
 /// Where things to send are put. Clones put into the same one.
 #[derive(Debug)]
@@ -50,10 +52,22 @@ impl<T: Send + 'static> Outbox<T> {
     /// Waits until all that was put in has been sent, for so long at most. Returns whether it has.
     pub(super) fn flush(&self, at_most: Duration) -> bool {
         let (reached, waits) = mpsc::sync_channel(1);
-        self.0.try_send(Item::Mark(reached)).is_ok() && waits.recv_timeout(at_most).is_ok()
+        let began = Instant::now();
+        let mut mark = Item::Mark(reached);
+        // There is no waiting for room with a time limit.
+        while let Err(TrySendError::Full(back)) = self.0.try_send(mark) {
+            if began.elapsed() >= at_most {
+                return false;
+            }
+            mark = back;
+            sleep(AGAIN);
+        }
+        waits.recv_timeout(at_most.saturating_sub(began.elapsed())).is_ok()
     }
 }
 
+/// How often it is looked whether there is room.
+const AGAIN: Duration = Duration::from_millis(10);
 /// Enough for a system call.
 const STACK: usize = 64 * 1024;
 
