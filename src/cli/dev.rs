@@ -21,7 +21,7 @@ use crate::{
     secret::SecretSource,
     sensitive::Sensitive,
     server::Limits,
-    token::{ClientName, RefreshPolicy},
+    token::{ClientName, HeaderValueRule, RefreshPolicy, RequestHeader},
 };
 
 /// Runs a daemon with an embedded authorization server until interrupted.
@@ -49,7 +49,7 @@ pub(super) fn dev(named: Option<PathBuf>, args: args::DevArgs) -> Outcome {
             clock: Arc::new(SystemClock),
         }))
         .map_err(|error| unavailable(format!("the embedded authorization server: {error}")))?;
-    let config = config(&issuer, secret)?;
+    let config = config(&issuer, &secret)?;
     let (url, place) = (issuer.url(), socket.clone());
     let greet = move || {
         // Standard output may be closed; the daemon runs all the same.
@@ -64,17 +64,41 @@ fn draw_secret() -> Result<Sensitive, getrandom::Error> {
     Ok(Sensitive::new(format!("dev-{:016x}{:016x}", getrandom::u64()?, getrandom::u64()?)))
 }
 
-/// The configuration that a file would hold for the demo client.
-fn config(issuer: &Issuer, secret: Sensitive) -> Result<Config, Trouble> {
+/// The configuration that a file would hold for the demo clients.
+fn config(issuer: &Issuer, secret: &Sensitive) -> Result<Config, Trouble> {
     let internal = |error: String| Trouble::new(Exit::Unavailable, error);
     let token_url = Url::parse(&issuer.token_url()).map_err(|error| internal(error.to_string()))?;
-    let name = ClientName::parse(CLIENT).map_err(|error| internal(error.to_string()))?;
+    let names = [CLIENT, PARTNER].map(ClientName::parse);
+    let [demo, partner] = names.map(|name| name.map_err(|error| internal(error.to_string())));
+    let requestor = RequestHeader {
+        name: "Requestor-ID".into(),
+        value: HeaderValueRule::PerCall { pattern: Some("[0-9]{1,20}".into()) },
+    };
+    let client = |headers: &[RequestHeader]| settings(token_url.clone(), secret.clone(), headers);
+    // Whoever asks for `demo` finds a daemon that is ready, whether or not the other one's turn has come.
+    let partner_settings = ClientSettings { required: false, ..client(&[requestor]) };
+    let clients = [(demo?, Arc::new(client(&[]))), (partner?, Arc::new(partner_settings))];
     let own_uid = nix::unistd::geteuid().as_raw();
-    let settings = ClientSettings {
+    Ok(Config {
+        server: ServerSettings {
+            socket: None,
+            mode: 0o600,
+            admins: Policy::new(own_uid, []),
+            limits: Limits::default(),
+            drain: Duration::from_secs(2),
+        },
+        clients: BTreeMap::from(clients),
+        files: Vec::new(),
+        warnings: Vec::new(),
+    })
+}
+
+fn settings(token_url: Url, secret: Sensitive, headers: &[RequestHeader]) -> ClientSettings {
+    ClientSettings {
         required: true,
-        policy: Policy::new(own_uid, []),
+        policy: Policy::new(nix::unistd::geteuid().as_raw(), []),
         refresh: Arc::new(RefreshPolicy::default()),
-        request_headers: Arc::default(),
+        request_headers: headers.into(),
         endpoint: Arc::new(Settings {
             place: Place::TokenUrl(token_url),
             grant: Grant::ClientCredentials,
@@ -93,19 +117,7 @@ fn config(issuer: &Issuer, secret: Sensitive) -> Result<Config, Trouble> {
             transport: Transport { plain: true, ..Transport::default() },
             attempt_timeout: Duration::from_secs(10),
         }),
-    };
-    Ok(Config {
-        server: ServerSettings {
-            socket: None,
-            mode: 0o600,
-            admins: Policy::new(own_uid, []),
-            limits: Limits::default(),
-            drain: Duration::from_secs(2),
-        },
-        clients: BTreeMap::from([(name, Arc::new(settings))]),
-        files: Vec::new(),
-        warnings: Vec::new(),
-    })
+    }
 }
 
 fn greeting(url: &str, socket: &Path, lifetime: Duration) -> String {
@@ -117,14 +129,16 @@ fn greeting(url: &str, socket: &Path, lifetime: Duration) -> String {
         .map(|mode| format!("  curl -X POST {url}/dev/mode/{:<9} # {}\n", mode.name(), mode.explanation()))
         .collect();
     format!(
-        "bearerd serves the client `{CLIENT}` on {socket}\n\
+        "bearerd serves the clients `{CLIENT}` and `{PARTNER}` on {socket}\n\
          with tokens that live {life} from its own authorization server at {url}\n\
          \n\
          Try in another terminal:\n\
          {export}\
+         \x20 export PARTNER_URL={url}\n\
          \x20 bearerd token {CLIENT}\n\
          \x20 bearerd status --watch\n\
-         \x20 bearerd headers {CLIENT} | curl -H @- {url}/api/hello\n\
+         \x20 bearerd headers {CLIENT} | curl -H @- $PARTNER_URL/api/hello\n\
+         \x20 bearerd headers {PARTNER} --set Requestor-ID=4711 | curl -H @- $PARTNER_URL/api/accounts\n\
          \n\
          Watch what happens when the authorization server misbehaves:\n\
          {modes}\
@@ -137,7 +151,9 @@ fn greeting(url: &str, socket: &Path, lifetime: Duration) -> String {
 
 /// The demo client.
 const CLIENT: &str = "demo";
-/// Its OAuth `client_id`.
+/// Another one, whose API wants a header with each call.
+const PARTNER: &str = "partner";
+/// The OAuth `client_id` of both.
 const CLIENT_ID: &str = "demo-client";
 /// Shorter tokens would meet the floor between two requests.
 const SHORTEST: Duration = Duration::from_secs(10);

@@ -7,6 +7,7 @@
 pub mod issuer;
 pub mod mode;
 
+mod api;
 mod jwt;
 mod mint;
 mod reply;

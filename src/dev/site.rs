@@ -5,7 +5,7 @@ use std::{error::Error, fmt, time::Duration};
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Method, Request, StatusCode,
-    header::{ALLOW, AUTHORIZATION, HOST, ORIGIN, RETRY_AFTER, WWW_AUTHENTICATE},
+    header::{ALLOW, HOST, ORIGIN, RETRY_AFTER},
     uri::Authority,
 };
 use http_body_util::{BodyExt as _, Limited};
@@ -15,7 +15,7 @@ use tokio::sync::watch;
 use url::form_urlencoded;
 
 use super::{
-    Mode,
+    Mode, api,
     mint::Mint,
     mode::Table,
     reply::{self, Reply},
@@ -62,7 +62,8 @@ impl Site {
             return Ok(reply::text(StatusCode::PAYLOAD_TOO_LARGE, "the body is larger than 64 KiB\n"));
         };
         Ok(match route {
-            Route::Hello => self.hello(&head.headers),
+            Route::Accounts => api::accounts(&self.mint, &head.headers),
+            Route::Hello => api::hello(&self.mint, &head.headers),
             Route::KeySet => reply::json(StatusCode::OK, &self.mint.key_set()),
             Route::Metadata => reply::json(StatusCode::OK, &self.metadata()),
             Route::Mode if head.method == Method::POST => self.switch(&mode_named_in(&body)),
@@ -70,6 +71,7 @@ impl Site {
             Route::ModeNamed(name) => self.switch(name),
             Route::Revoke => self.revoke(),
             Route::Token => return self.token(&head.headers, &body).await,
+            Route::Validations => api::validations(&self.mint, &head.headers),
         })
     }
 
@@ -122,23 +124,9 @@ impl Site {
         }
     }
 
-    /// The protected resource (RFC 6750).
-    fn hello(&self, headers: &HeaderMap) -> Reply {
-        let refused = |challenge, why| {
-            let refused = reply::json(StatusCode::UNAUTHORIZED, &json!({ "error": why }));
-            reply::with(refused, WWW_AUTHENTICATE, challenge)
-        };
-        match bearer(headers).map(|token| self.mint.admit(token)) {
-            Some(Ok(claims)) => reply::json(StatusCode::OK, &json!({ "hello": claims.sub, "jti": claims.jti })),
-            Some(Err(why)) => refused(r#"Bearer error="invalid_token""#, why),
-            // Where there is no token, nothing is wrong with it (RFC 6750 section 3.1).
-            None => refused("Bearer", "send a token, as Authorization: Bearer TOKEN"),
-        }
-    }
-
     fn revoke(&self) -> Reply {
         self.mint.revoke_all();
-        reply::text(StatusCode::OK, "/api/hello now refuses every token issued so far\n")
+        reply::text(StatusCode::OK, "the APIs here now refuse every token issued so far\n")
     }
 
     fn switch(&self, name: &str) -> Reply {
@@ -185,6 +173,7 @@ impl Error for HangUp {}
 
 /// An endpoint.
 enum Route<'a> {
+    Accounts,
     Hello,
     KeySet,
     Metadata,
@@ -192,17 +181,20 @@ enum Route<'a> {
     ModeNamed(&'a str),
     Revoke,
     Token,
+    Validations,
 }
 
 impl<'a> Route<'a> {
     fn of(path: &'a str) -> Option<Self> {
         match path {
+            ACCOUNTS_PATH => Some(Self::Accounts),
             HELLO_PATH => Some(Self::Hello),
             KEY_SET_PATH => Some(Self::KeySet),
             METADATA_PATH => Some(Self::Metadata),
             MODE_PATH => Some(Self::Mode),
             REVOKE_PATH => Some(Self::Revoke),
             TOKEN_PATH => Some(Self::Token),
+            VALIDATIONS_PATH => Some(Self::Validations),
             _ => path.strip_prefix(MODE_PATH)?.strip_prefix('/').map(Self::ModeNamed),
         }
     }
@@ -210,9 +202,9 @@ impl<'a> Route<'a> {
     /// What `Allow` says. Whatever changes something needs a POST, so that no link and no image does it.
     fn methods(&self) -> &'static str {
         match self {
-            Self::Hello | Self::KeySet | Self::Metadata => "GET, HEAD",
+            Self::Accounts | Self::Hello | Self::KeySet | Self::Metadata => "GET, HEAD",
             Self::Mode => "GET, HEAD, POST",
-            Self::ModeNamed(_) | Self::Revoke | Self::Token => "POST",
+            Self::ModeNamed(_) | Self::Revoke | Self::Token | Self::Validations => "POST",
         }
     }
 
@@ -238,12 +230,6 @@ fn is_own_host(host: &str, port: u16) -> bool {
     (name == "127.0.0.1" || name.eq_ignore_ascii_case("localhost")) && given.parse() == Ok(port)
 }
 
-/// The token of the `Authorization` header.
-fn bearer(headers: &HeaderMap) -> Option<&str> {
-    let (scheme, token) = headers.get(AUTHORIZATION)?.to_str().ok()?.split_once(' ')?;
-    scheme.eq_ignore_ascii_case("Bearer").then(|| token.trim())
-}
-
 /// The mode that a body names: `mode=NAME`, or `NAME` alone.
 fn mode_named_in(body: &[u8]) -> String {
     let field = form_urlencoded::parse(body).find(|(name, _)| name == "mode");
@@ -257,11 +243,13 @@ fn come_back(status: StatusCode, seconds: &'static str) -> Reply {
 
 /// The path of the token endpoint.
 pub(super) const TOKEN_PATH: &str = "/oauth2/token";
+const ACCOUNTS_PATH: &str = "/api/accounts";
 const HELLO_PATH: &str = "/api/hello";
 const KEY_SET_PATH: &str = "/jwks";
 const METADATA_PATH: &str = "/.well-known/oauth-authorization-server";
 const MODE_PATH: &str = "/dev/mode";
 const REVOKE_PATH: &str = "/dev/revoke";
+const VALIDATIONS_PATH: &str = "/payments/validations";
 
 /// The largest body that is read. A token request is a few hundred bytes.
 const MAX_BODY: usize = 64 * 1024;
@@ -270,11 +258,13 @@ const SLOW: Duration = Duration::from_secs(30);
 
 const ENDPOINTS: &str = "\
 nothing here; there are:
-POST /oauth2/token                            tokens for the demo client
+POST /oauth2/token                            tokens for the demo clients
 GET  /jwks                                    the key that signs them
 GET  /.well-known/oauth-authorization-server  where everything is
 GET  /api/hello                               an API that wants such a token
-POST /dev/revoke                              makes that API refuse all tokens issued so far
+GET  /api/accounts                            another one, which wants a Requestor-ID as well
+POST /payments/validations                    another one, for requests with a body
+POST /dev/revoke                              makes these APIs refuse all tokens issued so far
 GET  /dev/mode                                how the token endpoint behaves
 POST /dev/mode/NAME                           makes it behave otherwise
 ";
@@ -335,7 +325,10 @@ mod tests {
 
     #[test]
     fn every_route_is_told_to_people() {
-        let paths = [HELLO_PATH, KEY_SET_PATH, METADATA_PATH, MODE_PATH, REVOKE_PATH, TOKEN_PATH];
+        let paths = [
+            ACCOUNTS_PATH, HELLO_PATH, KEY_SET_PATH, METADATA_PATH, MODE_PATH, REVOKE_PATH, TOKEN_PATH,
+            VALIDATIONS_PATH,
+        ];
         for path in paths {
             assert!(Route::of(path).is_some() && ENDPOINTS.contains(path), "{path}");
         }

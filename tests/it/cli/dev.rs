@@ -14,9 +14,11 @@ use super::{fails, prints};
 use crate::support::binary::{Daemon, Ended, Process, bearerd, bearerd_as_nobody, run};
 
 /// What it prints, but for the first paragraph and how to name the socket.
-const GREETING: &str = "  bearerd token demo
+const GREETING: &str = "  export PARTNER_URL=http://ISSUER
+  bearerd token demo
   bearerd status --watch
-  bearerd headers demo | curl -H @- http://ISSUER/api/hello
+  bearerd headers demo | curl -H @- $PARTNER_URL/api/hello
+  bearerd headers partner --set Requestor-ID=4711 | curl -H @- $PARTNER_URL/api/accounts
 
 Watch what happens when the authorization server misbehaves:
   curl -X POST http://ISSUER/dev/mode/ok        # issues tokens
@@ -55,7 +57,7 @@ fn it_says_where_it_is_and_what_to_try() {
     daemon.wait_for_stdout("Ctrl-C ends it.\n\n");
     let dir = daemon.dir().to_owned();
     let ended = daemon.stop().plain(&dir);
-    let first = "bearerd serves the client `demo` on DIR/b.sock
+    let first = "bearerd serves the clients `demo` and `partner` on DIR/b.sock
 with tokens that live 1m 30s from its own authorization server at http://ISSUER
 
 Try in another terminal:
@@ -71,8 +73,8 @@ fn what_it_tells_people_to_try_works() {
     let token = daemon.run(&["token", "demo"]);
     assert_eq!((token.code, token.stdout.matches('.').count()), (Some(0), 2), "a JWT: {token:?}");
     let status = daemon.run(&["status"]);
-    assert!(status.stdout.starts_with("CLIENT  STATE  VALID FOR  NEXT TRY"), "{status:?}");
-    assert!(status.stdout.contains("\ndemo    FRESH  2"), "{status:?}");
+    assert!(status.stdout.starts_with("CLIENT   STATE"), "{status:?}");
+    assert!(status.stdout.contains("\ndemo     FRESH") && status.stdout.contains("\npartner  "), "{status:?}");
     let lines = daemon.run(&["headers", "demo"]).stdout;
     assert_eq!(lines, format!("Authorization: Bearer {}", token.stdout));
     let (status, body) = http(&issuer, "GET /api/hello", &lines.replace('\n', "\r\n"));
@@ -80,6 +82,15 @@ fn what_it_tells_people_to_try_works() {
     assert_eq!((status.as_str(), answer["hello"].as_str()), ("HTTP/1.1 200 OK", Some("demo-client")));
     let (status, _) = http(&issuer, "GET /api/hello", "");
     assert_eq!(status, "HTTP/1.1 401 Unauthorized");
+    let (status, _) = http(&issuer, "POST /payments/validations", &lines.replace('\n', "\r\n"));
+    assert_eq!(status, "HTTP/1.1 200 OK");
+    let lines = daemon.run(&["headers", "partner", "--set", "Requestor-ID=4711"]).stdout;
+    let (status, body) = http(&issuer, "GET /api/accounts", &lines.replace('\n', "\r\n"));
+    let answer: serde_json::Value = serde_json::from_str(&body).unwrap();
+    assert_eq!((status.as_str(), answer["requestor"].as_str()), ("HTTP/1.1 200 OK", Some("4711")));
+    let token = lines.lines().next().unwrap();
+    let (status, body) = http(&issuer, "GET /api/accounts", &format!("{token}\r\n"));
+    assert!(status == "HTTP/1.1 400 Bad Request" && body.contains("Requestor-ID"), "{status} {body}");
 }
 
 /// The first token may be there before the mode is changed; then the next attempt waits for the 5 s that are between
@@ -163,7 +174,7 @@ fn as_a_user(variable: &str, place: &str) {
     let daemon = Process::spawn(&mut command(&["dev"]));
     let greeting = Ended::new(0, &daemon.wait_for_stdout("Ctrl-C ends it.\n\n"), "").plain(home.path()).stdout;
     let first = format!(
-        "bearerd serves the client `demo` on DIR/{place}
+        "bearerd serves the clients `demo` and `partner` on DIR/{place}
 with tokens that live 30s from its own authorization server at http://ISSUER
 
 Try in another terminal:
