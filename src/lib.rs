@@ -11,6 +11,7 @@ pub mod clock;
 pub mod config;
 pub mod daemon;
 pub mod dev;
+pub mod json;
 pub mod lifecycle;
 pub mod moment;
 pub mod oauth;

@@ -5,7 +5,7 @@ use std::{path::PathBuf, time::Duration};
 use serde_json::json;
 use tonic::Request;
 
-use super::{Exit, Outcome, Trouble, args, output, progress, socket, table};
+use super::{Exit, Outcome, Trouble, args, output, progress, socket};
 use crate::pb::v1;
 
 /// Orders a token request and says what came of it.
@@ -17,7 +17,7 @@ pub(super) async fn refresh(named: Option<PathBuf>, args: args::RefreshArgs) -> 
     let response = progress::waiting(&format!("the issuer of `{}`", args.client), asked).await?;
     let status = response.status.unwrap_or_default();
     if args.json {
-        output::json(&json!({ "renewed": response.renewed, "status": table::json(&status) }))?;
+        output::json(&json!({ "renewed": response.renewed, "status": crate::json::client_status(&status) }))?;
     } else if response.renewed {
         output::line(&format!("{}: renewed, token {}", args.client, status.token_id))?;
     }

@@ -86,6 +86,7 @@ fn config(issuer: &Issuer, secret: &Sensitive) -> Result<Config, Trouble> {
             admins: Policy::new(own_uid, []),
             limits: Limits::default(),
             drain: Duration::from_secs(2),
+            http: true,
         },
         clients: BTreeMap::from(clients),
         files: Vec::new(),

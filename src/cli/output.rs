@@ -59,11 +59,6 @@ pub(super) fn colours() -> bool {
     io::stdout().is_terminal() && std::env::var_os("NO_COLOR").is_none_or(|value| value.is_empty())
 }
 
-/// RFC 3339, in seconds.
-pub(super) fn rfc3339(at: &prost_types::Timestamp) -> String {
-    humantime::format_rfc3339_seconds(system_time(at)).to_string()
-}
-
 /// A timestamp of the API as the system has it.
 pub(super) fn system_time(at: &prost_types::Timestamp) -> SystemTime {
     SystemTime::UNIX_EPOCH + Duration::from_secs(u64::try_from(at.seconds).unwrap_or_default())

@@ -14,6 +14,7 @@ use super::{
 use crate::{
     client::Channel,
     clock::{Clock as _, SystemClock},
+    json,
     pb::v1,
 };
 
@@ -58,10 +59,10 @@ fn news(clients: &[v1::ClientStatus], seen: &mut BTreeMap<String, (i32, String)>
         }
         seen.insert(client.name.clone(), fresh);
         if json {
-            output::json(&table::json(client))?;
+            output::json(&json::client_status(client))?;
         } else {
             let note = client.last_failure.as_ref().map(|failure| format!(" {}: {}", failure.reason, failure.text));
-            let state = table::state(client.state());
+            let state = json::state(client.state());
             output::line(&format!("{now} {} {state}{}", client.name, note.unwrap_or_default()))?;
         }
     }
@@ -83,7 +84,7 @@ async fn list(channel: Channel, only: Option<&str>) -> Result<Vec<v1::ClientStat
 fn render(clients: &[v1::ClientStatus], args: &args::StatusArgs, canvas: Canvas) -> String {
     let now = SystemClock.now().wall;
     if args.json {
-        let clients: Vec<_> = clients.iter().map(table::json).collect();
+        let clients: Vec<_> = clients.iter().map(json::client_status).collect();
         return format!("{}\n", serde_json::json!({ "clients": clients }));
     }
     match (args.client.is_some(), clients) {

@@ -2,10 +2,8 @@
 
 use std::time::{Duration, SystemTime};
 
-use serde_json::json;
-
 use super::output;
-use crate::pb::v1;
+use crate::{json, pb::v1};
 
 /// What a picture has to fit on.
 #[derive(Clone, Copy, Debug, Default)]
@@ -66,7 +64,7 @@ fn cut(text: &mut String, room: usize) {
 fn row(client: &v1::ClientStatus, now: SystemTime) -> [String; 6] {
     [
         client.name.clone(),
-        state(client.state()).to_owned(),
+        json::state(client.state()).to_owned(),
         runway(client).map_or_else(|| "-".to_owned(), output::span),
         client.next_attempt_at.as_ref().map_or_else(|| "-".to_owned(), |at| until(at, now)),
         client.requests_today.to_string(),
@@ -100,12 +98,12 @@ fn note(client: &v1::ClientStatus) -> String {
 /// Everything about one client.
 pub(super) fn details(client: &v1::ClientStatus, now: SystemTime) -> String {
     let time = |at: &Option<prost_types::Timestamp>| match at {
-        Some(at) => format!("{} ({})", output::rfc3339(at), relative(at, now)),
+        Some(at) => format!("{} ({})", json::rfc3339(at), relative(at, now)),
         None => "-".to_owned(),
     };
     let mut facts = vec![
         ("client", client.name.clone()),
-        ("state", format!("{}: {}", state(client.state()), meaning(client.state()))),
+        ("state", format!("{}: {}", json::state(client.state()), meaning(client.state()))),
         ("token id", if client.token_id.is_empty() { "-".to_owned() } else { client.token_id.clone() }),
         ("issued", time(&client.issued_at)),
         ("expires", time(&client.expires_at)),
@@ -131,37 +129,6 @@ fn requests(client: &v1::ClientStatus) -> String {
         0 => client.requests_today.to_string(),
         most => format!("{} of {most}", client.requests_today),
     }
-}
-
-/// One client for programs.
-pub(super) fn json(client: &v1::ClientStatus) -> serde_json::Value {
-    let time = |at: &Option<prost_types::Timestamp>| at.as_ref().map(output::rfc3339);
-    json!({
-        "name": client.name,
-        "state": state(client.state()),
-        "token_id": (!client.token_id.is_empty()).then_some(&client.token_id),
-        "issued_at": time(&client.issued_at),
-        "expires_at": time(&client.expires_at),
-        "next_attempt_at": time(&client.next_attempt_at),
-        "consecutive_failures": client.consecutive_failures,
-        "last_failure": client.last_failure.as_ref().map(|failure| json!({
-            "reason": failure.reason,
-            "text": failure.text,
-            "at": time(&failure.at),
-        })),
-        "requests_today": client.requests_today,
-        "budget_per_day": (client.budget_per_day > 0).then_some(client.budget_per_day),
-        "secret_in_use": client.secret_in_use,
-        "runway_seconds": runway(client).map(|runway| runway.as_secs()),
-        "required": client.required,
-        "warnings": client.warnings,
-    })
-}
-
-/// The word for a state.
-pub(super) fn state(state: v1::ClientState) -> &'static str {
-    let name = state.as_str_name();
-    name.strip_prefix("CLIENT_STATE_").unwrap_or(name)
 }
 
 fn meaning(state: v1::ClientState) -> &'static str {

@@ -2,37 +2,20 @@
 
 use std::path::PathBuf;
 
-use serde_json::json;
 use tonic::Request;
 
 use super::{Exit, Outcome, Trouble, args, output, progress, socket};
-use crate::pb::v1;
+use crate::{json, pb::v1};
 
 /// Prints the token, alone.
 pub(super) async fn token(named: Option<PathBuf>, args: args::TokenArgs) -> Outcome {
     let (token, rejection) = fetch(named, args.ask).await?;
     if args.json {
-        output::json(&as_json(&token, rejection))?;
+        output::json(&json::Token { rejection, ..json::Token::from(&token) })?;
     } else {
         output::line(&token.access_token)?;
     }
     replaced(&token, rejection)
-}
-
-fn as_json(token: &v1::Token, rejection: v1::Rejection) -> serde_json::Value {
-    json!({
-        "client": token.client,
-        "access_token": token.access_token,
-        "token_type": token.token_type,
-        "authorization": token.authorization,
-        "id": token.id,
-        "issued_at": token.issued_at.as_ref().map(output::rfc3339),
-        "expires_at": token.expires_at.as_ref().map(output::rfc3339),
-        "scope": token.scope,
-        "proof_required": token.proof_required,
-        "headers": token.headers.iter().map(header).collect::<Vec<_>>(),
-        "rejection": (rejection != v1::Rejection::Unspecified).then(|| short(rejection)),
-    })
 }
 
 /// Asks the daemon for a token.
@@ -72,23 +55,12 @@ pub(super) fn replaced(token: &v1::Token, rejection: v1::Rejection) -> Outcome {
              again later"
         }
     };
-    let text = format!("the reported token of `{}` was not replaced: {why} [{}]", token.client, short(rejection));
+    let text = format!(
+        "the reported token of `{}` was not replaced: {why} [{}]",
+        token.client,
+        json::rejection_word(rejection)
+    );
     Err(Trouble::new(Exit::TryAgain, text))
-}
-
-fn header(header: &v1::RequestHeader) -> serde_json::Value {
-    json!({
-        "name": header.name,
-        "value": (!header.per_call).then_some(&header.value),
-        "per_call": header.per_call,
-        "pattern": (!header.pattern.is_empty()).then_some(&header.pattern),
-    })
-}
-
-/// `REJECTION_REPLACED` as people write it.
-fn short(rejection: v1::Rejection) -> &'static str {
-    let name = rejection.as_str_name();
-    name.strip_prefix("REJECTION_").unwrap_or(name)
 }
 
 #[cfg(test)]
@@ -109,7 +81,7 @@ mod tests {
             let Trouble { exit, text } = replaced(&token, bad).unwrap_err();
             assert_eq!(exit, Exit::TryAgain);
             assert!(text.starts_with(&format!("the reported token of `demo` was not replaced: {reason}")), "{text}");
-            assert!(text.ends_with(&format!("[{}]", short(bad))), "{text}");
+            assert!(text.ends_with(&format!("[{}]", json::rejection_word(bad))), "{text}");
         }
     }
 }

@@ -35,6 +35,8 @@ pub struct ServerSettings {
     pub limits: Limits,
     /// How long calls under way may take to end when the daemon stops.
     pub drain: Duration,
+    /// Whether the view over HTTP/1.1 is served beside gRPC.
+    pub http: bool,
 }
 
 impl ServerSettings {

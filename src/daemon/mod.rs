@@ -129,6 +129,7 @@ impl Daemon {
             loaded: loaded_now,
             reloads: orders,
             usage: Usage::new(fitting(&config.server.limits, parts.descriptors), config.server.admins.own_uid()),
+            http: config.server.http,
         });
         let fixed = listener.outlives_us();
         let mut reloader = Reloader::new(supervisor, (config.server, fixed), admins, loaded, parts.load);

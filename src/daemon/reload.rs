@@ -116,6 +116,7 @@ impl Reloader {
             ("server.mode", self.server.mode != server.mode),
             ("server.limits", self.server.limits != server.limits),
             ("server.drain", self.server.drain != server.drain),
+            ("server.http", self.server.http != server.http),
         ];
         self.admins.send_if_modified(|admins| {
             let changed = *admins != server.admins;

@@ -326,7 +326,13 @@ mod tests {
     #[test]
     fn every_route_is_told_to_people() {
         let paths = [
-            ACCOUNTS_PATH, HELLO_PATH, KEY_SET_PATH, METADATA_PATH, MODE_PATH, REVOKE_PATH, TOKEN_PATH,
+            ACCOUNTS_PATH,
+            HELLO_PATH,
+            KEY_SET_PATH,
+            METADATA_PATH,
+            MODE_PATH,
+            REVOKE_PATH,
+            TOKEN_PATH,
             VALIDATIONS_PATH,
         ];
         for path in paths {

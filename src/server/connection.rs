@@ -8,7 +8,7 @@ use tokio::{
     time::{Instant, sleep, timeout},
 };
 
-use super::{Guest, Shared, driven::Driven, service::Reflection, session::Session};
+use super::{Guest, Shared, conversation::Conversation, service::Reflection, session::Session};
 use crate::access::Caller;
 
 /// Serves a connection until the peer leaves, breaks a time limit or the daemon has drained.
@@ -17,14 +17,14 @@ pub(super) async fn serve(stream: UnixStream, guest: Guest, shared: Arc<Shared>,
     let session = Arc::new(Session::new(Arc::clone(&shared), Arc::clone(&caller), guest.seat));
     let mut phase = shared.phase.clone();
     let mut outgrown = pin!(outgrown(&shared, &caller));
-    let mut driven = Driven::new(stream, Arc::clone(&session), reflection);
+    let mut conversation = Conversation::new(stream, Arc::clone(&session), reflection);
     let mut stage = Stage::Greeting;
     let mut leaving = false;
     let mut timer = pin!(sleep(stage.patience(&session)));
     loop {
         tokio::select! {
             biased;
-            outcome = &mut driven => {
+            outcome = &mut conversation => {
                 if let Err(error) = outcome {
                     tracing::debug!(error = %error, "connection ended");
                 }
@@ -32,12 +32,12 @@ pub(super) async fn serve(stream: UnixStream, guest: Guest, shared: Arc<Shared>,
             }
             () = super::drained(&mut phase), if !leaving => {
                 leaving = true;
-                stage = Stage::Ending { written: driven.written() };
-                driven.hurry();
+                stage = Stage::Ending { written: conversation.written() };
+                conversation.hurry();
             }
-            () = &mut outgrown, if !stage.is_last() => stage = Stage::Ending { written: driven.written() },
+            () = &mut outgrown, if !stage.is_last() => stage = Stage::Ending { written: conversation.written() },
             () = &mut timer => {
-                let Some(next) = stage.next(look(&session, &driven)) else {
+                let Some(next) = stage.next(look(&session, &conversation)) else {
                     tracing::debug!(?stage, "connection closed, its time is over");
                     return;
                 };
@@ -45,7 +45,7 @@ pub(super) async fn serve(stream: UnixStream, guest: Guest, shared: Arc<Shared>,
             }
         }
         if stage.is_last() {
-            driven.shut_down();
+            conversation.shut_down();
         }
         timer.as_mut().reset(Instant::now() + stage.patience(&session));
     }
@@ -125,13 +125,13 @@ impl Stage {
     }
 }
 
-fn look(session: &Session, driven: &Driven) -> Look {
+fn look(session: &Session, conversation: &Conversation) -> Look {
     Look {
-        greeted: driven.greeted(),
+        greeted: conversation.greeted(),
         served: session.is_served(),
         open: session.open(),
         ended: session.ended(),
-        written: driven.written(),
+        written: conversation.written(),
     }
 }
 

@@ -3,9 +3,10 @@
 use std::time::{Duration, SystemTime};
 
 use crate::{
+    json,
     moment::Moment,
     pb::v1,
-    refresh::Status,
+    refresh::{Entry, Given, Status},
     token::{AccessToken, ClientName, ClientState, HeaderValueRule, Rejection, RequestHeader},
 };
 
@@ -27,6 +28,31 @@ pub(super) fn token(name: &ClientName, token: &AccessToken, headers: &[RequestHe
         scope: token.scope.clone().into_string(),
         headers: headers.iter().map(header).collect(),
         proof_required: token.binding.is_some(),
+    }
+}
+
+/// The same for the view, without a copy of it. `id` is the text of the token's.
+pub(super) fn json<'a>(entry: &'a Entry, given: &'a Given, id: &'a str, now: Moment) -> json::Token<'a> {
+    let token = &given.token;
+    let header = |header: &'a RequestHeader| {
+        let (value, pattern, per_call) = match &header.value {
+            HeaderValueRule::Fixed(value) => (Some(&**value), None, false),
+            HeaderValueRule::PerCall { pattern } => (None, pattern.as_deref(), true),
+        };
+        json::Header { name: &header.name, pattern, per_call, value }
+    };
+    json::Token {
+        access_token: token.value.expose(),
+        authorization: json::Authorization(&token.token_type, token.value.expose()),
+        client: entry.name.as_str(),
+        expires_at: Some(timestamp(token.expires_at_wall(now))),
+        headers: entry.request_headers.iter().map(header).collect(),
+        id,
+        issued_at: Some(timestamp(token.sent.wall)),
+        proof_required: token.binding.is_some(),
+        rejection: rejection(given.rejection),
+        scope: &token.scope,
+        token_type: &token.token_type,
     }
 }
 

@@ -77,7 +77,7 @@ impl Watcher {
 }
 
 /// The state of a service; `None` if there is no such service.
-fn serving(shared: &Shared, service: &str) -> Option<ServingStatus> {
+pub(super) fn serving(shared: &Shared, service: &str) -> Option<ServingStatus> {
     let healthy = match service {
         "" => true,
         READINESS => shared.registry.ready(),

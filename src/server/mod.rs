@@ -8,6 +8,7 @@ pub mod admin;
 pub mod authority;
 mod body;
 mod connection;
+mod conversation;
 mod convert;
 mod driven;
 mod get_token;
@@ -23,6 +24,7 @@ pub mod stream;
 mod token_message;
 mod tokens;
 mod turn;
+mod view;
 mod watch;
 
 use std::{io, sync::Arc, time::Duration};

@@ -42,6 +42,8 @@ pub struct Shared {
     pub reloads: mpsc::Sender<oneshot::Sender<Reloaded>>,
     /// What callers have in use.
     pub usage: Arc<Usage>,
+    /// Whether the view over HTTP/1.1 is on.
+    pub http: bool,
 }
 
 impl Shared {

@@ -35,18 +35,9 @@ impl TokenBroker for Session {
         request: Request<v1::SignProofRequest>,
     ) -> Result<Response<v1::SignProofResponse>, Status> {
         let deadline = || deadline(request.metadata().as_ref(), PATIENCE);
-        let v1::SignProofRequest { client, method, url, nonce } = request.get_ref();
-        let url = provable(method, url)?;
-        let call = ProvenCall { method, url: &url, nonce: Some(nonce.as_str()).filter(|nonce| !nonce.is_empty()) };
-        let wanted = v1::GetTokenRequest { client: client.clone(), ..v1::GetTokenRequest::default() };
-        let (client, given) = self.token(&wanted, deadline).await?;
+        let (client, given, proof) = self.proven(request.get_ref(), deadline).await?;
+        let proof = proof.ok_or_else(|| Status::internal(NO_RANDOM_NUMBERS))?;
         let entry = client.entry();
-        let Some(binding) = &given.token.binding else {
-            return Err(Refusal::NotBound { client: entry.name.as_str().into() }.into());
-        };
-        let proof = binding
-            .prove(&call, &given.token.value)
-            .ok_or_else(|| Status::internal("the system gives no random numbers for a proof"))?;
         let token = convert::token(&entry.name, &given.token, &entry.request_headers, self.shared.clock.now());
         Ok(Response::new(v1::SignProofResponse { token: Some(token), proof }))
     }
@@ -66,6 +57,13 @@ impl TokenBroker for Session {
         &self,
         _: Request<v1::ListClientsRequest>,
     ) -> Result<Response<v1::ListClientsResponse>, Status> {
+        Ok(Response::new(v1::ListClientsResponse { clients: self.statuses().await }))
+    }
+}
+
+impl Session {
+    /// How the clients are doing that the caller may use; all of them for an administrator. Sorted by name.
+    pub(super) async fn statuses(&self) -> Vec<v1::ClientStatus> {
         let all = self.is_administrator();
         let now = self.shared.clock.now();
         let entries = self.shared.registry.entries();
@@ -80,11 +78,30 @@ impl TokenBroker for Session {
             }
         }
         clients.sort_unstable_by(|one, other| one.name.cmp(&other.name));
-        Ok(Response::new(v1::ListClientsResponse { clients }))
+        clients
     }
-}
 
-impl Session {
+    /// What SignProof answers: whose token, the token, and the proof, for which the system may have no random numbers.
+    ///
+    /// # Errors
+    /// Why there is no proof for this caller.
+    pub(super) async fn proven(
+        &self,
+        request: &v1::SignProofRequest,
+        deadline: impl FnOnce() -> Instant + Send,
+    ) -> Result<(Authorized, Given, Option<String>), Refusal> {
+        let v1::SignProofRequest { client, method, url, nonce } = request;
+        let url = provable(method, url)?;
+        let call = ProvenCall { method, url: &url, nonce: Some(nonce.as_str()).filter(|nonce| !nonce.is_empty()) };
+        let wanted = v1::GetTokenRequest { client: client.clone(), ..v1::GetTokenRequest::default() };
+        let (client, given) = self.token(&wanted, deadline).await?;
+        let Some(binding) = &given.token.binding else {
+            return Err(Refusal::NotBound { client: client.entry().name.as_str().into() });
+        };
+        let proof = binding.prove(&call, &given.token.value);
+        Ok((client, given, proof))
+    }
+
     /// What GetToken answers. How long the caller waits is asked for only if it has to.
     ///
     /// # Errors
@@ -165,6 +182,8 @@ fn provable(method: &str, url: &str) -> Result<String, Refusal> {
     Ok(url.into())
 }
 
+/// Why there is no proof though there should be one.
+pub(super) const NO_RANDOM_NUMBERS: &str = "the system gives no random numbers for a proof";
 /// How long a caller without a deadline waits for a first token.
 pub(super) const PATIENCE: Duration = Duration::from_secs(10);
 /// Clients whose status is told without a pause.

@@ -119,8 +119,7 @@ async fn nonsense_closes_the_connection_that_sent_it() {
     let idp = Idp::start();
     let daemon = Running::with_demo(&idp);
     let _silent = UnixStream::connect(daemon.socket()).await.unwrap();
-    for nonsense in [b"GET / HTTP/1.1\r\nHost: x\r\n\r\n".to_vec(), vec![0xff; 5_000], [PREFACE, &[0xff; 64]].concat()]
-    {
+    for nonsense in [b"EHLO mail.example\r\n".to_vec(), vec![0xff; 5_000], [PREFACE, &[0xff; 64]].concat()] {
         let mut stream = UnixStream::connect(daemon.socket()).await.unwrap();
         // It may be closed before all of it is taken.
         let _ = stream.write_all(&nonsense).await;

@@ -21,6 +21,7 @@ mod dev_issuer;
 mod docs;
 mod get_token;
 mod health;
+mod http_view;
 mod layers;
 mod limits;
 mod outage;

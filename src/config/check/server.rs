@@ -20,6 +20,7 @@ pub(super) fn check(node: &Node<'_>, shared: &mut Shared) -> ServerSettings {
         admins: access::check(&table.key("admins"), shared),
         limits: limits(&table.key("limits")),
         drain: table.key("drain").duration(&DRAIN).unwrap_or(DEFAULT_DRAIN),
+        http: table.key("http").flag().unwrap_or(true),
     }
 }
 
@@ -54,7 +55,7 @@ fn limits(node: &Node<'_>) -> Limits {
     }
 }
 
-pub(super) const KEYS: Keys = Keys { known: &["admins", "drain", "limits", "mode", "socket"], planned: &[] };
+pub(super) const KEYS: Keys = Keys { known: &["admins", "drain", "http", "limits", "mode", "socket"], planned: &[] };
 
 pub(super) const LIMITS: Keys =
     Keys { known: &["calls_per_uid", "connections", "connections_per_uid", "idle"], planned: &[] };
