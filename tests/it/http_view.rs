@@ -298,7 +298,7 @@ async fn a_daemon_that_goes_answers_what_was_asked_and_closes() {
     daemon.until(Lifecycle::Draining).await;
     assert_eq!(waiting.hear().await.unwrap().refused(), (503, "UNAVAILABLE", "DRAINING"));
     assert!(waiting.hear().await.is_none() && idle.hear().await.is_none(), "both are closed");
-    daemon.stop().await;
+    daemon.until(Lifecycle::Stopped).await;
 }
 
 #[test]
