@@ -64,6 +64,9 @@ pub enum Verb {
     Headers(HeadersArgs),
     /// Run a command with a client's access token in its environment
     Exec(ExecArgs),
+    /// Speak the credential protocol of git or kubectl
+    #[command(subcommand)]
+    Credential(CredentialArgs),
     /// Show how the clients are doing
     Status(StatusArgs),
     /// Print one line about the daemon's or a client's health, for monitors
@@ -237,6 +240,32 @@ pub struct ExecArgs {
     /// The command and its arguments
     #[arg(last = true, required = true, value_name = "COMMAND", value_hint = ValueHint::CommandWithArguments)]
     pub command: Vec<OsString>,
+}
+
+/// `bearerd credential`
+#[derive(Debug, Subcommand)]
+pub enum CredentialArgs {
+    /// A helper for git: credential.helper = "!bearerd credential git CLIENT"
+    Git {
+        /// Name of the client in the configuration
+        #[arg(value_name = "CLIENT")]
+        client: String,
+        /// What the server wants as the name beside a token as the password
+        #[arg(long, value_name = "NAME", default_value = "oauth2", conflicts_with = "bearer")]
+        username: String,
+        /// Send the token as Bearer, not as a password (git 2.46)
+        #[arg(long)]
+        bearer: bool,
+        /// What git asks for: get, erase or store
+        #[arg(value_name = "OPERATION")]
+        operation: String,
+    },
+    /// A plugin for kubectl and client-go: `exec` of a user in a kubeconfig
+    Kubernetes {
+        /// Name of the client in the configuration
+        #[arg(value_name = "CLIENT")]
+        client: String,
+    },
 }
 
 /// `bearerd status`

@@ -3,6 +3,7 @@
 mod admin;
 mod args;
 mod check;
+mod credential;
 mod dev;
 mod exec;
 mod exit;
@@ -56,6 +57,7 @@ fn perform(args: Args) -> Result<ExitCode, Trouble> {
     match args.verb {
         Verb::Check(args) => in_runtime(check::check(args)),
         Verb::Completions(args) => output::completions(args.shell),
+        Verb::Credential(args) => in_runtime(credential::credential(socket, args)),
         Verb::Dev(args) => dev::dev(socket, args),
         Verb::Exec(args) => in_runtime(exec::exec(socket, args)),
         Verb::Headers(args) => in_runtime(headers::headers(socket, args)),

@@ -223,6 +223,20 @@ class Tokens(WithDemo):
         code = [line for line in text.splitlines() if line and not line.startswith(("#", '"""'))]
         self.assertLessEqual(len(code), 10, "the README calls it short")
 
+    def test_git_takes_the_token_as_a_password(self):
+        token = broker(self.channel).GetToken(ask(), timeout=PATIENCE).token
+        run = subprocess.run(
+            ["git", "-c", f"credential.helper=!{BIN} credential git demo", "credential", "fill"],
+            input="protocol=https\nhost=git.example\n\n",
+            env={"PATH": "/usr/bin:/bin", "BEARERD_SOCKET": str(self.daemon.socket), "HOME": "/nonexistent"},
+            capture_output=True,
+            text=True,
+            timeout=PATIENCE,
+            check=False,
+        )
+        told = dict(line.split("=", 1) for line in run.stdout.splitlines())
+        self.assertEqual((run.returncode, told.get("username"), told.get("password")), (0, "oauth2", token.access_token))
+
     def test_the_token_opens_the_protected_resource(self):
         url = next(line for line in self.daemon.greeting.split() if line.startswith("PARTNER_URL="))[12:] + "/api/hello"
         token = broker(self.channel).GetToken(ask(), timeout=PATIENCE).token

@@ -5,6 +5,7 @@
 
 mod administration;
 mod check;
+mod credential;
 mod daemon;
 mod dev;
 mod exit_codes;

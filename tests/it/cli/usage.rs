@@ -5,8 +5,21 @@ use std::fs;
 use super::{fails, prints};
 use crate::support::binary::{Ended, bearerd};
 
-const VERBS: [&str; 12] =
-    ["run", "dev", "check", "token", "headers", "exec", "status", "health", "refresh", "reload", "completions", "man"];
+const VERBS: [&str; 13] = [
+    "run",
+    "dev",
+    "check",
+    "token",
+    "headers",
+    "exec",
+    "credential",
+    "status",
+    "health",
+    "refresh",
+    "reload",
+    "completions",
+    "man",
+];
 
 fn run(words: &[&str]) -> Ended {
     Ended::of(bearerd().args(words).output().unwrap())
