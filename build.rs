@@ -12,6 +12,8 @@ fn main() -> Result<(), Box<dyn Error>> {
     let out = PathBuf::from(std::env::var("OUT_DIR")?);
     // Served by reflection, and by `include_bytes!` in src/pb.rs.
     fs::write(out.join("bearerd.bin"), descriptors.encode_to_vec())?;
-    tonic_prost_build::configure().compile_fds(descriptors)?;
+    // The messages are those of the clients' crate; what is made here is the server's half of the services.
+    let services = tonic_prost_build::configure().build_client(false);
+    services.extern_path(".bearerd.v1", "::bearerd_client::pb::v1").compile_fds(descriptors)?;
     Ok(())
 }

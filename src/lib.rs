@@ -6,7 +6,6 @@
 
 pub mod access;
 pub mod cli;
-pub mod client;
 pub mod clock;
 pub mod config;
 pub mod daemon;

@@ -1,7 +1,7 @@
-//! The only door to generated protobuf code.
+//! The only door to generated protobuf code: messages are those of `bearerd_client`, so that both sides of a call and
+//! all that is said of a message have one type; the services are made by build.rs.
 
 /// The broker's own API, package `bearerd.v1`.
-#[expect(missing_docs, reason = "generated code is documented in proto/")]
 #[allow(
     clippy::pedantic,
     clippy::indexing_slicing,
@@ -11,6 +11,8 @@
     reason = "generated code; which lints it trips changes with the generator"
 )]
 pub mod v1 {
+    pub use bearerd_client::pb::v1::*;
+
     tonic::include_proto!("bearerd.v1");
 }
 

@@ -9,8 +9,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use bearerd::{
-    client::Channel,
+use bearerd_client::{
+    Channel,
     pb::v1::{GetInfoRequest, GetTokenResponse},
 };
 use prost::Message as _;

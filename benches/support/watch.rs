@@ -6,8 +6,8 @@ use std::{
     time::{Duration, Instant},
 };
 
-use ::bearerd::{
-    client::Channel,
+use bearerd_client::{
+    Channel,
     pb::v1::{
         GetInfoRequest, RefreshClientRequest, WatchTokenRequest, WatchTokenResponse, admin_client::AdminClient,
         watch_token_response::State,

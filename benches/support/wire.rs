@@ -1,12 +1,12 @@
 //! One HTTP/2 connection as a caller sees it, without the reading and writing.
 //!
 //! A real client costs more than the server that is measured. So what one says is recorded once (from
-//! `bearerd::client`, hence h2 and tonic) and replayed: header blocks, frames and windows are those of a real client,
+//! `bearerd_client`, hence h2 and tonic) and replayed: header blocks, frames and windows are those of a real client,
 //! the cost is that of a copy. Every reply is checked: HTTP and gRPC status, and the length of the message.
 
 use std::{collections::VecDeque, sync::Arc, time::Duration};
 
-use bearerd::{client::Channel, pb::v1::GetTokenRequest};
+use bearerd_client::{Channel, pb::v1::GetTokenRequest};
 use tokio::{io::AsyncReadExt as _, net::UnixListener, runtime, time::timeout};
 
 use super::{Outcome, client_name};
@@ -27,7 +27,7 @@ struct Template {
 }
 
 impl Script {
-    /// Lets `bearerd::client` talk to a socket on which nobody answers, and takes down what it says.
+    /// Lets `bearerd_client` talk to a socket on which nobody answers, and takes down what it says.
     pub(crate) fn record() -> Outcome<Self> {
         let dir = tempfile::tempdir()?;
         let socket = dir.path().join("s");

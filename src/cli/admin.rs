@@ -2,11 +2,11 @@
 
 use std::{path::PathBuf, time::Duration};
 
+use bearerd_client::pb::v1;
 use serde_json::json;
 use tonic::Request;
 
 use super::{Exit, Outcome, Trouble, args, output, progress, socket};
-use crate::pb::v1;
 
 /// Orders a token request and says what came of it.
 pub(super) async fn refresh(named: Option<PathBuf>, args: args::RefreshArgs) -> Outcome {

@@ -10,6 +10,7 @@ use std::{
     time::Duration,
 };
 
+use bearerd_client::pb::v1;
 use prost_types::Timestamp;
 use serde_json::{Value, json};
 
@@ -18,7 +19,7 @@ use super::{
     args::{AskArgs, CredentialArgs},
     output, token,
 };
-use crate::{json::rfc3339, pb::v1, sensitive::Sensitive};
+use crate::{json::rfc3339, sensitive::Sensitive};
 
 /// Answers one question of git or kubectl.
 pub(super) async fn credential(named: Option<PathBuf>, args: CredentialArgs) -> Outcome {

@@ -2,10 +2,9 @@
 
 use std::{fmt, io::Write as _, process::ExitCode};
 
+use bearerd_client::ConnectError;
 use tonic::{Code, Status};
 use tonic_types::StatusExt as _;
-
-use crate::client::ConnectError;
 
 /// Exit codes (`sysexits.h`), documented in `bearerd --help`.
 #[derive(Clone, Copy, Debug, PartialEq, Eq)]

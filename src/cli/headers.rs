@@ -2,12 +2,12 @@
 
 use std::{collections::BTreeMap, path::PathBuf, time::Duration};
 
+use bearerd_client::pb::v1;
 use http::{HeaderName, HeaderValue};
 use regex_lite::Regex;
 use tonic::Request;
 
 use super::{Exit, Outcome, Trouble, args, output, socket, token};
-use crate::pb::v1;
 
 /// Prints the complete header lines of an API call.
 pub(super) async fn headers(named: Option<PathBuf>, args: args::HeadersArgs) -> Outcome {

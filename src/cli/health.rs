@@ -2,18 +2,18 @@
 
 use std::path::PathBuf;
 
-use serde_json::json;
-use tonic::{Code, Response};
-
-use super::{Exit, Outcome, Trouble, args, output, socket, table};
-use crate::{
-    client::Channel,
+use bearerd_client::{
+    Channel,
     pb::{
         health::{HealthCheckRequest, health_check_response::ServingStatus},
         v1,
     },
-    server::health::READINESS,
 };
+use serde_json::json;
+use tonic::{Code, Response};
+
+use super::{Exit, Outcome, Trouble, args, output, socket, table};
+use crate::server::health::READINESS;
 
 /// Prints one line: what is asked for and whether it is well. Exit code 69 if it is not.
 pub(super) async fn health(named: Option<PathBuf>, args: args::HealthArgs) -> Outcome {

@@ -7,11 +7,15 @@ use std::{
     time::Duration,
 };
 
+use bearerd_client::{
+    Channel,
+    socket::{find, of_user},
+};
 use tokio::time::timeout;
 use tonic::{Response, Status};
 
 use super::{Exit, Trouble};
-use crate::client::Channel;
+pub(super) use bearerd_client::socket::SYSTEM;
 
 /// Connects to the daemon on the socket that was named, or where one is found.
 pub(super) async fn connect(named: Option<PathBuf>) -> Result<Channel, Trouble> {
@@ -31,17 +35,6 @@ pub(super) async fn answer<T>(
     }
     let limit = humantime::format_duration(limit);
     Err(Trouble::new(Exit::TryAgain, format!("the daemon does not answer within {limit}; is it stopped?")))
-}
-
-/// The system service's socket if it is there, else the user's if that is there, else the system service's, whose
-/// absence is what to report.
-pub(super) fn find() -> PathBuf {
-    let system = PathBuf::from(SYSTEM);
-    let here = |path: &Path| fs::symlink_metadata(path).is_ok();
-    match of_user() {
-        Some(own) if !here(&system) && here(&own) => own,
-        _ => system,
-    }
 }
 
 /// Where to listen when nobody says: the system service's place for whom that is prepared, else the user's.
@@ -66,14 +59,6 @@ pub(super) fn place() -> Result<PathBuf, Trouble> {
     Ok(own)
 }
 
-/// The user's socket: in the runtime directory of the session, or without one below the home directory.
-#[expect(clippy::disallowed_methods, reason = "the variables that say where a user's sockets are")]
-fn of_user() -> Option<PathBuf> {
-    let directory = |variable| std::env::var_os(variable).map(PathBuf::from).filter(|path| path.is_absolute());
-    let base = directory("XDG_RUNTIME_DIR").or_else(|| directory("HOME").map(|home| home.join(".bearerd")));
-    base.map(|base| base.join("bearerd").join("bearerd.sock"))
-}
-
 fn private_directory(path: &Path) -> io::Result<()> {
     fs::DirBuilder::new().recursive(true).mode(0o700).create(path)
 }
@@ -82,5 +67,3 @@ fn private_directory(path: &Path) -> io::Result<()> {
 pub(super) const PROMPT: Duration = Duration::from_secs(8);
 /// How much longer than the caller wanted to wait the daemon is waited for: it is the one to say that time is up.
 const GRACE: Duration = Duration::from_secs(2);
-/// The socket of the system service.
-pub(super) const SYSTEM: &str = "/run/bearerd/bearerd.sock";

@@ -7,15 +7,15 @@ use std::{
     time::Duration,
 };
 
+use bearerd_client::{Channel, pb::v1};
+
 use super::{
     Exit, Outcome, Trouble, args, output, socket,
     table::{self, Canvas},
 };
 use crate::{
-    client::Channel,
     clock::{Clock as _, SystemClock},
     json,
-    pb::v1,
 };
 
 /// Shows the clients, once or until interrupted.

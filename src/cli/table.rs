@@ -2,8 +2,10 @@
 
 use std::time::{Duration, SystemTime};
 
+use bearerd_client::pb::v1;
+
 use super::output;
-use crate::{json, pb::v1};
+use crate::json;
 
 /// What a picture has to fit on.
 #[derive(Clone, Copy, Debug, Default)]

@@ -2,10 +2,11 @@
 
 use std::path::PathBuf;
 
+use bearerd_client::pb::v1;
 use tonic::Request;
 
 use super::{Exit, Outcome, Trouble, args, output, progress, socket};
-use crate::{json, pb::v1};
+use crate::json;
 
 /// Prints the token, alone.
 pub(super) async fn token(named: Option<PathBuf>, args: args::TokenArgs) -> Outcome {

@@ -22,7 +22,7 @@ use std::{
     thread,
 };
 
-use bearerd::{client::Channel, pb::v1};
+use bearerd_client::{Channel, pb::v1};
 use nix::unistd::{getegid, geteuid};
 use tonic::{Code, Status};
 

@@ -425,7 +425,7 @@ fn clients_say_what_is_there_instead_of_a_socket() {
             fails(
                 69,
                 &format!(
-                    "{path}: there is {what}, not a socket; name the daemon's socket with --socket or BEARERD_SOCKET"
+                    "{path}: there is {what}, not a socket; set BEARERD_SOCKET to the path of the daemon's socket"
                 )
             )
         );

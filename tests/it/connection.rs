@@ -4,7 +4,8 @@
 
 use std::sync::Arc;
 
-use bearerd::{daemon::Order, lifecycle::Lifecycle, pb::v1};
+use bearerd::{daemon::Order, lifecycle::Lifecycle};
+use bearerd_client::pb::v1;
 use tokio::{
     io::{AsyncReadExt as _, AsyncWriteExt as _},
     net::UnixStream,

@@ -15,7 +15,7 @@ use std::{
 };
 
 use base64::{Engine as _, prelude::BASE64_URL_SAFE_NO_PAD as BASE64URL};
-use bearerd::pb::v1::{
+use bearerd_client::pb::v1::{
     ClientState, ClientStatus, GetTokenRequest, RefreshClientRequest, SignProofRequest, SignProofResponse,
 };
 use ring::signature::{ECDSA_P256_SHA256_FIXED, UnparsedPublicKey};

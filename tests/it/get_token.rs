@@ -4,7 +4,8 @@
 
 use std::time::Duration;
 
-use bearerd::{daemon::Order, pb::v1};
+use bearerd::daemon::Order;
+use bearerd_client::pb::v1;
 use hyper_util::rt::TokioIo;
 use serde_json::json;
 use tokio::{net::UnixStream, task::JoinSet};

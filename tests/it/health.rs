@@ -2,10 +2,8 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use bearerd::{
-    daemon::Order,
-    pb::health::{HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus},
-};
+use bearerd::daemon::Order;
+use bearerd_client::pb::health::{HealthCheckRequest, HealthCheckResponse, health_check_response::ServingStatus};
 use tonic::{Code, Streaming};
 
 use crate::support::{

@@ -4,8 +4,8 @@
 
 use std::time::Duration;
 
-use bearerd::{
-    client::Channel,
+use bearerd_client::{
+    Channel,
     pb::{
         health::{HealthCheckRequest, health_check_response::ServingStatus},
         v1,

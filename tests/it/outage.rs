@@ -5,7 +5,7 @@
 
 use std::time::{Duration, SystemTime};
 
-use bearerd::pb::{
+use bearerd_client::pb::{
     health::{HealthCheckRequest, health_check_response::ServingStatus},
     v1::{self, ClientState, watch_token_response::State},
 };

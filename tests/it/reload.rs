@@ -7,7 +7,8 @@ use std::sync::{
     atomic::{AtomicBool, AtomicU32, Ordering},
 };
 
-use bearerd::{daemon::Order, pb::v1};
+use bearerd::daemon::Order;
+use bearerd_client::pb::v1;
 use tokio::task::JoinSet;
 
 use crate::support::{

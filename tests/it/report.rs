@@ -3,7 +3,7 @@
 
 #![allow(clippy::unwrap_used, reason = "what fails here fails the test")]
 
-use bearerd::pb::v1::{self, Rejection};
+use bearerd_client::pb::v1::{self, Rejection};
 
 use crate::support::{
     daemon::{ADMINS, ANYBODY, Running, client},

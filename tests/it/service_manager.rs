@@ -14,7 +14,8 @@ use std::{
     time::Duration,
 };
 
-use bearerd::{client::Channel, pb::v1, systemd::sealed};
+use bearerd::systemd::sealed;
+use bearerd_client::{Channel, pb::v1};
 use nix::sys::{
     signal::Signal,
     socket::{ControlMessageOwned, MsgFlags, recvmsg},

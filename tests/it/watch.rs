@@ -4,7 +4,8 @@
 
 use std::time::SystemTime;
 
-use bearerd::{daemon::Order, pb::v1};
+use bearerd::daemon::Order;
+use bearerd_client::pb::v1;
 use hyper_util::rt::TokioIo;
 use tokio::net::UnixStream;
 use tonic::{Code, Status, Streaming, transport::Endpoint};

@@ -41,7 +41,7 @@ fn without_a_daemon_every_verb_says_what_to_do() {
             fails(
                 69,
                 "bearerd: no daemon: there is no socket at DIR/b.sock; start it (`systemctl start bearerd`, or \
-                 `bearerd dev` to try it out), or name the socket with --socket or BEARERD_SOCKET\n"
+                 `bearerd dev` to try it out), or set BEARERD_SOCKET to the path of its socket\n"
             ),
             "{words:?}"
         );

@@ -11,15 +11,14 @@ use std::{
 };
 
 use bearerd::{
-    client::Channel,
     clock::{Clock, SystemClock},
     config::{self, Environment, Sources},
     daemon::{Daemon, Handed, Order, Parts, engine::Engine},
     lifecycle::{Lifecycle, Phase},
-    pb::v1,
     refresh::Registry,
     token::Snapshot,
 };
+use bearerd_client::{Channel, pb::v1};
 use tempfile::TempDir;
 use tokio::{sync::mpsc, task::JoinHandle};
 use tonic::{Code, Status, Streaming};

@@ -1,15 +1,12 @@
-//! A gRPC client on the Unix socket, with as little machinery as the command line needs.
+//! A gRPC channel on the Unix socket: HTTP/2 on one connection, and nothing else.
 
 use std::{
-    fmt, io,
+    io,
     os::{
         fd::AsRawFd as _,
-        unix::{
-            fs::{FileTypeExt as _, MetadataExt as _},
-            net::UnixStream as StdStream,
-        },
+        unix::{fs::MetadataExt as _, net::UnixStream as StdStream},
     },
-    path::{Path, PathBuf},
+    path::Path,
     pin::Pin,
     sync::Arc,
     task::{Context, Poll},
@@ -27,9 +24,12 @@ use tokio::{net::UnixStream, task::spawn_blocking};
 use tonic::body::Body;
 use tower_service::Service;
 
-use crate::pb::{
-    health::health_client::HealthClient,
-    v1::{admin_client::AdminClient, token_broker_client::TokenBrokerClient},
+use crate::{
+    ConnectError,
+    pb::{
+        health::health_client::HealthClient,
+        v1::{admin_client::AdminClient, token_broker_client::TokenBrokerClient},
+    },
 };
 
 /// A connection to a daemon.
@@ -46,7 +46,7 @@ impl Channel {
     /// # Errors
     /// [`ConnectError`] with what to do.
     pub async fn connect(socket: &Path) -> Result<Self, ConnectError> {
-        let fail = |error| ConnectError { socket: socket.to_path_buf(), error, impostor: None };
+        let fail = |error| ConnectError::new(socket, error);
         let stream = match UnixStream::connect(socket).await {
             Err(error) if error.kind() == io::ErrorKind::WouldBlock => stand_in_line(socket).await,
             outcome => outcome,
@@ -54,8 +54,7 @@ impl Channel {
         let stream = stream.map_err(fail)?;
         let server = stream.peer_cred().map_err(fail)?.uid();
         if !is_trusted(server, socket) {
-            let error = io::ErrorKind::PermissionDenied.into();
-            return Err(ConnectError { socket: socket.to_path_buf(), error, impostor: Some(server) });
+            return Err(ConnectError::impostor(socket, server));
         }
         let (send, connection) = http2::handshake(TokioExecutor::new(), TokioIo::new(stream))
             .await
@@ -152,87 +151,10 @@ fn origin() -> Uri {
     Uri::from_static("http://localhost")
 }
 
-/// Nobody answers on the socket.
-#[derive(Debug)]
-pub struct ConnectError {
-    socket: PathBuf,
-    error: io::Error,
-    /// Somebody who is not to be trusted listens there.
-    impostor: Option<u32>,
-}
-
-impl ConnectError {
-    /// Whether the socket is there but this user may not connect.
-    #[must_use]
-    pub fn not_allowed(&self) -> bool {
-        self.error.kind() == io::ErrorKind::PermissionDenied && self.impostor.is_none()
-    }
-}
-
-impl ConnectError {
-    /// What is there if it is not a socket.
-    fn instead(&self) -> Option<&'static str> {
-        let kind = std::fs::metadata(&self.socket).ok()?.file_type();
-        match () {
-            () if kind.is_socket() => None,
-            () if kind.is_dir() => Some("a directory"),
-            () => Some("a file"),
-        }
-    }
-}
-
-impl fmt::Display for ConnectError {
-    fn fmt(&self, f: &mut fmt::Formatter<'_>) -> fmt::Result {
-        let socket = self.socket.display();
-        if let Some(uid) = self.impostor {
-            return write!(
-                f,
-                "{socket}: whoever listens there is uid {uid}, neither root nor this user nor the owner of a directory \
-                 that only it can write; its answer is not asked for. Find out who that is, and keep others from writing \
-                 to the directory"
-            );
-        }
-        match self.error.kind() {
-            io::ErrorKind::NotFound => write!(
-                f,
-                "no daemon: there is no socket at {socket}; start it (`systemctl start bearerd`, or `bearerd dev` to \
-                 try it out), or name the socket with --socket or BEARERD_SOCKET"
-            ),
-            _ if self.socket.as_os_str().len() > LONGEST_PATH => {
-                write!(f, "{socket}: a socket's path has at most {LONGEST_PATH} bytes; choose a shorter one")
-            }
-            _ if self.instead().is_some() => write!(
-                f,
-                "{socket}: there is {}, not a socket; name the daemon's socket with --socket or BEARERD_SOCKET",
-                self.instead().unwrap_or_default()
-            ),
-            io::ErrorKind::ConnectionRefused => write!(
-                f,
-                "no daemon: nobody listens on {socket}, it was left behind; start the daemon (`systemctl start bearerd`)"
-            ),
-            io::ErrorKind::WouldBlock => write!(
-                f,
-                "{socket}: the daemon took no connection for {} s: others fill its queue, or it hangs; see \
-                 `systemctl status bearerd`",
-                QUEUE_PATIENCE.as_secs()
-            ),
-            io::ErrorKind::PermissionDenied => write!(
-                f,
-                "{socket}: this user may not connect; an administrator can change [server] mode or the directory's mode"
-            ),
-            _ => write!(f, "{socket}: cannot connect: {}", self.error),
-        }
-    }
-}
-
-impl std::error::Error for ConnectError {}
-
-/// `sun_path` has 108 bytes, the last of which is zero (`unix(7)`).
-const LONGEST_PATH: usize = 107;
 /// How many connections are tried after the first for a call that has not been sent.
 const OTHERS: usize = 3;
-/// How long a command waits for a place in the queue of those who connect.
-const QUEUE_PATIENCE: Duration = Duration::from_secs(10);
+/// How long a caller waits for a place in the queue of those who connect.
+pub(crate) const QUEUE_PATIENCE: Duration = Duration::from_secs(10);
 /// The status of a hundred thousand clients.
 const LARGEST_ANSWER: usize = 64 * 1024 * 1024;
 
