@@ -32,7 +32,8 @@ pub(super) async fn serve(stream: UnixStream, guest: Guest, shared: Arc<Shared>,
             }
             () = super::drained(&mut phase), if !leaving => {
                 leaving = true;
-                stage = Stage::Ending { written: conversation.written() };
+                let written = conversation.written();
+                stage = if session.open() > 0 { Stage::Parting } else { Stage::Ending { written } };
                 conversation.hurry();
             }
             () = &mut outgrown, if !stage.is_last() => stage = Stage::Ending { written: conversation.written() },
@@ -73,6 +74,9 @@ enum Stage {
     Greeting,
     /// To make calls: so many had ended when it was looked at last.
     Serving { ended: u32 },
+    /// To be told how the calls end that the end of the daemon ends. Some clients (grpclib) take the notice that there
+    /// will be no more calls (GOAWAY) for the end of those under way.
+    Parting,
     /// To end what was begun: so many bytes had been written to it when it was looked at last.
     Ending { written: u64 },
 }
@@ -98,6 +102,7 @@ impl Stage {
             Self::Greeting if session.is_served() => GREETING,
             Self::Greeting => TELLING,
             Self::Serving { .. } => session.shared.usage.idle(),
+            Self::Parting => PARTING,
             Self::Ending { .. } => LAST_WORDS,
         }
     }
@@ -113,7 +118,7 @@ impl Stage {
         match self {
             Self::Greeting if !greeted => None,
             Self::Greeting if served => Some(Self::Serving { ended }),
-            Self::Greeting => Some(Self::Ending { written }),
+            Self::Greeting | Self::Parting => Some(Self::Ending { written }),
             Self::Serving { ended: before } if open == 0 && ended == before => Some(Self::Ending { written }),
             Self::Serving { .. } => Some(Self::Serving { ended }),
             // Who has nothing to wait for and does not go is sent.
@@ -150,6 +155,8 @@ pub(super) async fn settle<T: 'static>(connections: &mut JoinSet<T>, deadline: D
 const GREETING: Duration = Duration::from_secs(10);
 /// How long a connection beyond the limit stays open to be told, or to get a place after all.
 const TELLING: Duration = Duration::from_secs(2);
+/// How long the calls that the end of the daemon ends may take to be answered, before there are no more.
+const PARTING: Duration = Duration::from_millis(20);
 /// How long a peer that is told to go may take for that when nothing is under way.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 
@@ -176,6 +183,12 @@ mod tests {
         assert_eq!(Stage::Serving { ended: 6 }.next(GOOD), Some(Stage::Serving { ended: 7 }));
         assert_eq!(Stage::Serving { ended: 7 }.next(GOOD), Some(Stage::Ending { written: 9 }));
         assert_eq!(Stage::Serving { ended: 7 }.next(Look { open: 1, ..GOOD }), Some(Stage::Serving { ended: 7 }));
+    }
+
+    #[test]
+    fn calls_that_the_end_ends_are_answered_before_the_notice() {
+        assert!(!Stage::Parting.is_last());
+        assert_eq!(Stage::Parting.next(Look { open: 1, ..GOOD }), Some(Stage::Ending { written: 9 }));
     }
 
     #[test]
