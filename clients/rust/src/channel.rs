@@ -71,6 +71,11 @@ impl Channel {
         Self { renewed: Some(socket.into()), ..self }
     }
 
+    /// Whether the connection still stands, as far as is known.
+    pub(crate) fn is_open(&self) -> bool {
+        !self.send.is_closed()
+    }
+
     /// Makes a call; one that was never sent is made on another connection.
     async fn make(mut self, mut request: Request<Body>) -> hyper::Result<Response<Incoming>> {
         for _ in 0..OTHERS {
