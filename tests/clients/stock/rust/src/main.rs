@@ -11,7 +11,7 @@ use std::{
 use serde_json::{Value, json};
 use tokio::time::timeout;
 use tonic::{
-    Request, Status, Streaming,
+    Request, Status, Streaming, TimeoutExpired,
     transport::{Channel, Endpoint},
 };
 use tonic_health::pb::{
@@ -167,8 +167,15 @@ fn refusal(status: &Status) -> Value {
     })
 }
 
-/// `NOT_FOUND` of `NotFound`.
+/// `NOT_FOUND` of `NotFound`. When a caller's own time is up, tonic says `Cancelled`, and why among the causes.
 fn code(status: &Status) -> String {
+    let mut cause = status.source();
+    while let Some(error) = cause {
+        if error.is::<TimeoutExpired>() {
+            return "DEADLINE_EXCEEDED".to_owned();
+        }
+        cause = error.source();
+    }
     let mut name = String::new();
     for (at, char) in format!("{:?}", status.code()).chars().enumerate() {
         if char.is_ascii_uppercase() && at > 0 {
