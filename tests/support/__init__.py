@@ -1,0 +1,1 @@
+"""What suites that run the real daemon have in common."""
