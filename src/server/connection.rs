@@ -33,7 +33,9 @@ pub(super) async fn serve(stream: UnixStream, guest: Guest, shared: Arc<Shared>,
             () = super::drained(&mut phase), if !leaving => {
                 leaving = true;
                 let written = conversation.written();
-                stage = if session.open() > 0 { Stage::Parting } else { Stage::Ending { written } };
+                // A call that has just ended may be one that this ended.
+                let called = session.open() > 0 || session.ended() > 0;
+                stage = if called { Stage::Parting } else { Stage::Ending { written } };
                 conversation.hurry();
             }
             () = &mut outgrown, if !stage.is_last() => stage = Stage::Ending { written: conversation.written() },
@@ -156,7 +158,7 @@ const GREETING: Duration = Duration::from_secs(10);
 /// How long a connection beyond the limit stays open to be told, or to get a place after all.
 const TELLING: Duration = Duration::from_secs(2);
 /// How long the calls that the end of the daemon ends may take to be answered, before there are no more.
-const PARTING: Duration = Duration::from_millis(20);
+const PARTING: Duration = Duration::from_millis(50);
 /// How long a peer that is told to go may take for that when nothing is under way.
 const LAST_WORDS: Duration = Duration::from_secs(1);
 

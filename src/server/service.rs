@@ -195,6 +195,8 @@ fn described() -> tonic_reflection::server::Builder<'static> {
     tonic_reflection::server::Builder::configure()
         .register_encoded_file_descriptor_set(pb::DESCRIPTORS)
         .register_encoded_file_descriptor_set(pb::health::FILE_DESCRIPTOR_SET)
+        // So that whoever asks here for the types of error details can show them.
+        .register_encoded_file_descriptor_set(tonic_types::pb::FILE_DESCRIPTOR_SET)
 }
 
 /// How the paths of both versions of reflection begin.

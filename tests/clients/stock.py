@@ -198,6 +198,16 @@ def token_pending(stage):
     equal(account.requests, 1, "token requests")
 
 
+def drained(stage, answer):
+    """The error of a call that the end of the daemon ended."""
+    lost = answer.get("code") == "UNAVAILABLE" and not answer.get("reason")
+    # It takes GOAWAY for the end of the calls under way, against RFC 9113 section 6.8, and may read it before their answers
+    # have been taken.
+    if stage.column.name == "grpclib" and lost:
+        return
+    fails(answer, "UNAVAILABLE", "DRAINING", (0.1, 5))
+
+
 def draining(stage):
     """UNAVAILABLE, DRAINING for who waits or watches while the daemon shuts down; health says NOT_SERVING."""
     stage.issuer.accounts["wawex"].hold()
@@ -208,8 +218,8 @@ def draining(stage):
     stage.driver.begin("get", client="wawex", min_validity_s=None, rejected=None, timeout_s=10)
     stage.soon(lambda: stage.requests("wawex") == 1, "for the token request")
     stage.daemon.terminate()
-    fails(stage.driver.answer(), "UNAVAILABLE", "DRAINING", (0.1, 5))
-    fails(after(stage, watch), "UNAVAILABLE", "DRAINING", (0.1, 5))
+    drained(stage, stage.driver.answer())
+    drained(stage, after(stage, watch))
     message(stage, health["watch"], {"status": "NOT_SERVING"})
 
 
