@@ -80,9 +80,12 @@ impl Broker {
         for follower in followers {
             follower.memory.close();
         }
-        self.0.daemon.close().await;
+        let ending = async {
+            self.0.daemon.close().await;
+            self.0.tasks.ended().await;
+        };
         // A task of a runtime that stands still cannot end.
-        let _ = timeout(LAST_WAIT, self.0.tasks.ended()).await;
+        let _ = timeout(LAST_WAIT, ending).await;
     }
 }
 

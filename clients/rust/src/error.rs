@@ -229,3 +229,41 @@ pub mod reason {
     /// The minimum validity asked for is longer than the tokens live.
     pub const VALIDITY_UNATTAINABLE: &str = "VALIDITY_UNATTAINABLE";
 }
+
+#[cfg(test)]
+mod tests {
+    use std::collections::HashMap;
+
+    use tonic_types::{ErrorDetails, StatusExt as _};
+
+    use super::*;
+
+    #[tokio::test(start_paused = true)]
+    async fn the_details_of_a_status_are_what_counts() {
+        let mut details = ErrorDetails::new();
+        details.set_error_info("ISSUER_BUSY", "bearerd", HashMap::new());
+        details.set_retry_info(Some(Duration::from_secs(5)));
+        let status = Status::with_error_details(Code::Unavailable, "come back later", details);
+        let error = Error::of_call(&status, Path::new("/s"));
+        assert_eq!((error.reason(), error.code_name()), (reason::ISSUER_BUSY, "UNAVAILABLE"));
+        assert_eq!(error.to_string(), "come back later [ISSUER_BUSY]");
+        tokio::time::advance(Duration::from_secs(2)).await;
+        assert_eq!(error.retry_after(), Some(Duration::from_secs(3)), "from now");
+        tokio::time::advance(Duration::from_secs(9)).await;
+        assert_eq!(error.retry_after(), Some(Duration::ZERO));
+    }
+
+    #[test]
+    fn a_status_without_details_has_the_code_for_a_reason() {
+        let error = Error::of_call(&Status::unimplemented(""), Path::new("/s"));
+        assert_eq!((error.reason(), error.message()), ("UNIMPLEMENTED", "the daemon answered UNIMPLEMENTED"));
+        assert_eq!(error.retry_after(), None);
+    }
+
+    #[test]
+    fn an_unreachable_daemon_is_named_with_what_to_do() {
+        let error = Error::unreachable(Path::new("/run/x.sock"), "closed the connection");
+        let text = error.to_string();
+        assert!(text.contains("/run/x.sock") && text.contains("BEARERD_SOCKET"), "{text}");
+    }
+}

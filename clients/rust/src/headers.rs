@@ -162,3 +162,71 @@ where
     }
     Ok(headers)
 }
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::tests::token;
+
+    fn header(name: &str, value: &str, per_call: bool, pattern: &str) -> v1::RequestHeader {
+        let [name, value, pattern] = [name, value, pattern].map(ToOwned::to_owned);
+        v1::RequestHeader { name, value, per_call, pattern }
+    }
+
+    fn with_pattern(pattern: &str) -> Token {
+        let headers = vec![header("Requestor-ID", "", true, pattern), header("X-Partner", "acme", false, "")];
+        Token::read(v1::Token { headers, ..token("a", 100) }).unwrap()
+    }
+
+    fn refusal(pattern: &str, value: &str) -> (String, String) {
+        let error = with_pattern(pattern).header_map([("requestor-id", value)]).unwrap_err();
+        (error.reason().to_owned(), error.message().to_owned())
+    }
+
+    #[test]
+    fn all_headers_of_a_call() {
+        let token = with_pattern("[0-9]{1,20}");
+        let headers = token.header_map([("requestor-id", "4711"), ("X-Other", "1"), ("x-partner", "evil")]).unwrap();
+        assert_eq!(headers.len(), 4);
+        assert_eq!(headers["Authorization"], "Bearer secret-a");
+        assert_eq!(
+            (&headers["Requestor-ID"], &headers["X-Partner"], &headers["X-Other"]),
+            (&HeaderValue::from_static("4711"), &HeaderValue::from_static("acme"), &HeaderValue::from_static("1"),)
+        );
+        assert!(!format!("{headers:?}").contains("secret-a"), "it is marked as sensitive");
+    }
+
+    #[test]
+    fn what_is_missing_or_wrong_is_refused_by_name() {
+        let error = with_pattern("").header_map::<&str, &str>([]).unwrap_err();
+        let expected = "each call as client `demo` must carry the header Requestor-ID; set it";
+        assert_eq!((error.reason(), error.message()), (reason::HEADER_MISSING, expected));
+        let start = "the header Requestor-ID of a call as client `demo`";
+        for (pattern, value, why) in [
+            ("", "", "is empty; give it a value"),
+            (".*", " \t", "is empty; give it a value"),
+            (".*", "a\tb", "has control characters"),
+            ("[0-9]{1,20}", "47x", "does not match [0-9]{1,20}"),
+            ("[0-9]{1,20}", "x47", "does not match [0-9]{1,20}"),
+            ("a|b", "ab", "does not match a|b"),
+            ("[", "1", "cannot be checked: [ is not a regular expression here"),
+        ] {
+            assert_eq!(refusal(pattern, value), (reason::HEADER_INVALID.to_owned(), format!("{start} {why}")));
+        }
+        assert_eq!(refusal("", "1\nX-Evil: 1").0, reason::HEADER_INVALID);
+    }
+
+    #[test]
+    fn alternatives_match_as_a_whole() {
+        for value in ["a", "bc"] {
+            assert!(with_pattern("a|bc").header_map([("Requestor-ID", value)]).is_ok());
+        }
+    }
+
+    #[test]
+    fn a_bound_token_wants_a_proof() {
+        let token = Token::read(v1::Token { proof_required: true, ..token("a", 100) }).unwrap();
+        let error = token.header_map::<&str, &str>([]).unwrap_err();
+        assert_eq!(error.reason(), reason::PROOF_REQUIRED);
+    }
+}

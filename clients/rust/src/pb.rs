@@ -1,6 +1,7 @@
 //! The generated messages and gRPC clients, for calls that a [`Channel`](crate::Channel) makes directly.
 //!
-//! They are checked in, so that neither `protoc` nor a build script is needed.
+//! They are checked in, so that neither `protoc` nor a build script is needed. Whoever can, uses a [`Broker`](crate::Broker)
+//! instead.
 
 use std::fmt;
 

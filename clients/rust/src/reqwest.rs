@@ -1,4 +1,4 @@
-//! HTTP calls of an API with [`reqwest`](::reqwest): each carries the token and what else the API wants, and one that is
+//! HTTP calls of an API with [reqwest](https://docs.rs/reqwest): each carries the token and what else the API wants, and one that is
 //! answered 401 is sent once more with a new token.
 //!
 //! ```no_run
@@ -16,6 +16,8 @@
 mod error;
 mod redirect;
 mod secure;
+#[cfg(test)]
+mod tests;
 
 use std::{
     collections::HashMap,

@@ -160,3 +160,41 @@ impl fmt::Debug for Token {
 
 /// A tenth of a longer life would be wasted.
 const MAX_MARGIN: Duration = Duration::from_secs(30);
+
+#[cfg(test)]
+mod tests {
+    use super::*;
+    use crate::{Proof, tests::token};
+
+    fn seconds(count: u64) -> Duration {
+        Duration::from_secs(count)
+    }
+
+    #[tokio::test(start_paused = true)]
+    async fn the_margin_is_a_tenth_of_the_life_and_at_most_half_a_minute() {
+        for (life, margin) in [(10, 1), (100, 10), (300, 30), (3600, 30)] {
+            let token = Token::read(token("a", life)).unwrap();
+            let last = token.issued_at() + seconds(life - margin);
+            assert!(token.is_good_for(Duration::ZERO, last - Duration::from_nanos(1)), "{life}");
+            assert!(!token.is_good_for(Duration::ZERO, last), "{life}");
+            assert!(
+                token.is_good_for(seconds(margin), last - Duration::from_nanos(1)),
+                "a shorter wish changes nothing"
+            );
+            assert!(!token.is_good_for(seconds(margin + 1), last - seconds(1)), "a longer one does");
+            assert!(!token.is_good_for(Duration::MAX, token.issued_at()));
+        }
+    }
+
+    #[test]
+    fn no_text_form_shows_it() {
+        let message = token("a", 100);
+        let read = Token::read(message.clone()).unwrap();
+        let proof = Proof::new(read.clone(), "secret-proof".to_owned()).unwrap();
+        let signed = v1::SignProofResponse { token: Some(message.clone()), proof: "secret-proof".to_owned() };
+        let state = v1::watch_token_response::State::Token(message.clone());
+        let text = format!("{message:?} {read:?} {read:#?} {proof:?} {signed:?} {state:?}");
+        assert!(!text.contains("secret"), "{text}");
+        assert!(text.contains("\"a\""), "the id is there: {text}");
+    }
+}
