@@ -34,8 +34,8 @@ pub(super) async fn serve(stream: UnixStream, guest: Guest, shared: Arc<Shared>,
                 leaving = true;
                 let written = conversation.written();
                 // A call that has just ended may be one that this ended.
-                let called = session.open() > 0 || session.ended() > 0;
-                stage = if called { Stage::Parting } else { Stage::Ending { written } };
+                let used = session.open() > 0 || session.ended() > 0;
+                stage = if used { Stage::Parting } else { Stage::Ending { written } };
                 conversation.hurry();
             }
             () = &mut outgrown, if !stage.is_last() => stage = Stage::Ending { written: conversation.written() },

@@ -145,13 +145,16 @@ enum Speaks {
 }
 
 impl Speaks {
-    /// No method of HTTP/1.1 begins like the preface of HTTP/2 (RFC 9113 section 3.4), which was chosen for that. Where
-    /// fewer bytes have come, it is taken for the one that is meant to be spoken here.
+    /// No method of HTTP/1.1 begins like the preface of HTTP/2 (RFC 9113 section 3.4), which was chosen for that. What may
+    /// be either yet, and what is neither, is taken for the one that is meant to be spoken here.
     fn of(first: &[u8]) -> Self {
-        if PREFACE.starts_with(first) { Self::Http2 } else { Self::Http1 }
+        let begins = |method: &&[u8; 4]| method.starts_with(first);
+        if METHODS.iter().any(begins) && !PREFACE.starts_with(first) { Self::Http1 } else { Self::Http2 }
     }
 }
 
+/// How the methods of HTTP/1.1 begin (RFC 9110 section 9, RFC 5789). The view answers them all, if only to say no.
+const METHODS: [&[u8; 4]; 9] = [b"CONN", b"DELE", b"GET ", b"HEAD", b"OPTI", b"PATC", b"POST", b"PUT ", b"TRAC"];
 /// As much of the preface of HTTP/2 as tells it from a method.
 const PREFACE: &[u8; 4] = b"PRI ";
 
@@ -161,10 +164,10 @@ mod tests {
 
     #[test]
     fn the_first_bytes_tell_the_protocol() {
-        for http2 in [&b"PRI "[..], b"PRI", b"P", b""] {
+        for http2 in [&b"PRI "[..], b"PRI", b"P", b"", b"PROP", b"EHLO", b"INVA", b"get ", b"\x16\x03\x01\x02"] {
             assert_eq!(Speaks::of(http2), Speaks::Http2, "{http2:?}");
         }
-        for http1 in [&b"GET "[..], b"POST", b"PROP", b"PUT ", b"HEAD", b"G", b"PO", b"\x16\x03\x01\x02"] {
+        for http1 in [&b"GET "[..], b"POST", b"PUT ", b"HEAD", b"G", b"PO", b"PU", b"OPTI"] {
             assert_eq!(Speaks::of(http1), Speaks::Http1, "{http1:?}");
         }
     }
