@@ -1,6 +1,6 @@
 // Calls a partner's API as the client `partner` of bearerd. To try it beside `bearerd dev`, which says what to export:
 //
-//     npm install && node accounts.mjs
+//     ./run
 
 import { Broker } from "@bearerd/client";
 

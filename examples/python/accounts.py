@@ -1,4 +1,4 @@
-"""Prints a partner's accounts. `pip install "bearerd[requests]"`; the API's address is in $PARTNER_URL."""
+"""Prints a partner's accounts. `pip install 'clients/python[requests]'`; the API's address is in $PARTNER_URL."""
 
 import os
 

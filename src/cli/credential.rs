@@ -4,7 +4,7 @@
 
 use std::{
     collections::BTreeMap,
-    io::{self, Read as _},
+    io::{self, BufRead as _, Read as _},
     net::IpAddr,
     path::PathBuf,
     time::Duration,
@@ -26,10 +26,12 @@ pub(super) async fn credential(named: Option<PathBuf>, args: CredentialArgs) -> 
     match args {
         CredentialArgs::Kubernetes { client } => kubernetes(named, client).await,
         CredentialArgs::Git { client, username, bearer, operation } => {
-            let question = Question::read()?;
+            if username.contains(char::is_control) {
+                return Err(Trouble::new(Exit::Usage, "--username: a name has no control characters"));
+            }
             match operation.as_str() {
-                "get" => give(named, client, &question, (!bearer).then_some(username)).await,
-                "erase" => erase(named, client, &question).await,
+                "get" => give(named, client, &Question::read()?, (!bearer).then_some(username)).await,
+                "erase" => erase(named, client, &Question::read()?).await,
                 // gitcredentials(7): what a helper does not know it ignores. `store` brings back what came from here.
                 _ => Ok(()),
             }
@@ -60,7 +62,11 @@ fn asked_version() -> Result<String, Trouble> {
     if VERSIONS.contains(&version) {
         return Ok(version.to_owned());
     }
-    let text = format!("KUBERNETES_EXEC_INFO asks in `{version}`; in the kubeconfig write apiVersion: {}", VERSIONS[0]);
+    let text = format!(
+        "KUBERNETES_EXEC_INFO asks in `{}`; in the kubeconfig write apiVersion: {}",
+        version.escape_debug(),
+        VERSIONS[0]
+    );
     Err(Trouble::new(Exit::Usage, text))
 }
 
@@ -121,9 +127,11 @@ struct Question(BTreeMap<String, Vec<String>>);
 
 impl Question {
     fn read() -> Result<Self, Trouble> {
-        let mut text = String::new();
-        io::stdin().lock().take(LARGEST_QUESTION).read_to_string(&mut text)?;
-        Ok(Self::parse(&text))
+        let mut text = Vec::new();
+        let mut input = io::stdin().lock().take(LARGEST_QUESTION);
+        // It ends with an empty line, or with the input. A path may be bytes of any kind.
+        while input.read_until(b'\n', &mut text)? > 1 {}
+        Ok(Self::parse(&String::from_utf8_lossy(&text)))
     }
 
     fn parse(text: &str) -> Self {
@@ -170,7 +178,7 @@ const VERSIONS: [&str; 2] = ["client.authentication.k8s.io/v1", "client.authenti
 /// How long to wait for a first token.
 const PATIENCE: Duration = Duration::from_secs(10);
 /// A few lines.
-const LARGEST_QUESTION: u64 = 64 * 1024;
+const LARGEST_QUESTION: u64 = 1024 * 1024;
 
 #[cfg(test)]
 mod tests {

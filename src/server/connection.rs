@@ -35,10 +35,10 @@ pub(super) async fn serve(stream: UnixStream, guest: Guest, shared: Arc<Shared>,
                 let written = conversation.written();
                 // A call that has just ended may be one that this ended.
                 let used = session.open() > 0 || session.ended() > 0;
-                stage = if used { Stage::Parting } else { Stage::Ending { written } };
+                stage = if used { Stage::Parting } else { Stage::ending(written) };
                 conversation.hurry();
             }
-            () = &mut outgrown, if !stage.is_last() => stage = Stage::Ending { written: conversation.written() },
+            () = &mut outgrown, if !stage.is_last() => stage = Stage::ending(conversation.written()),
             () = &mut timer => {
                 let Some(next) = stage.next(look(&session, &conversation)) else {
                     tracing::debug!(?stage, "connection closed, its time is over");
@@ -79,8 +79,9 @@ enum Stage {
     /// To be told how the calls end that the end of the daemon ends. Some clients (grpclib) take the notice that there
     /// will be no more calls (GOAWAY) for the end of those under way.
     Parting,
-    /// To end what was begun: so many bytes had been written to it when it was looked at last.
-    Ending { written: u64 },
+    /// To end what was begun: so many bytes had been written to it when it was looked at last, so often in a row with
+    /// nothing left to end.
+    Ending { written: u64, idle: u32 },
 }
 
 /// What is looked at when time is up.
@@ -96,6 +97,8 @@ struct Look {
     ended: u32,
     /// Bytes that have been written to it.
     written: u64,
+    /// There are more that it has not taken yet.
+    unsent: bool,
 }
 
 impl Stage {
@@ -109,6 +112,10 @@ impl Stage {
         }
     }
 
+    fn ending(written: u64) -> Self {
+        Self::Ending { written, idle: 0 }
+    }
+
     /// Whether there will be no more calls.
     fn is_last(self) -> bool {
         matches!(self, Self::Ending { .. })
@@ -116,17 +123,19 @@ impl Stage {
 
     /// What comes when the time is over; `None`: the connection is closed.
     fn next(self, look: Look) -> Option<Self> {
-        let Look { greeted, served, open, ended, written } = look;
+        let Look { greeted, served, open, ended, written, unsent } = look;
         match self {
             Self::Greeting if !greeted => None,
             Self::Greeting if served => Some(Self::Serving { ended }),
-            Self::Greeting | Self::Parting => Some(Self::Ending { written }),
-            Self::Serving { ended: before } if open == 0 && ended == before => Some(Self::Ending { written }),
+            Self::Greeting | Self::Parting => Some(Self::ending(written)),
+            Self::Serving { ended: before } if open == 0 && ended == before => Some(Self::ending(written)),
             Self::Serving { .. } => Some(Self::Serving { ended }),
             // Who has nothing to wait for and does not go is sent.
-            Self::Ending { written: before } => {
-                // An answer can have been given and be on its way still.
-                (open > 0 || written != before).then_some(Self::Ending { written })
+            Self::Ending { .. } if open > 0 => Some(Self::ending(written)),
+            // An answer can have been given and be on its way still. What goes to it without end is no answer: it may make
+            // us say something (PING, RFC 9113 section 6.7) as often as it likes.
+            Self::Ending { written: before, idle } => {
+                (unsent && written != before && idle < LAST_LOOKS).then_some(Self::Ending { written, idle: idle + 1 })
             }
         }
     }
@@ -139,6 +148,7 @@ fn look(session: &Session, conversation: &Conversation) -> Look {
         open: session.open(),
         ended: session.ended(),
         written: conversation.written(),
+        unsent: conversation.unsent(),
     }
 }
 
@@ -157,6 +167,8 @@ pub(super) async fn settle<T: 'static>(connections: &mut JoinSet<T>, deadline: D
 const GREETING: Duration = Duration::from_secs(10);
 /// How long a connection beyond the limit stays open to be told, or to get a place after all.
 const TELLING: Duration = Duration::from_secs(2);
+/// How often a peer that takes its last answers slowly is looked at again.
+const LAST_LOOKS: u32 = 5;
 /// How long the calls that the end of the daemon ends may take to be answered, before there are no more.
 const PARTING: Duration = Duration::from_millis(50);
 /// How long a peer that is told to go may take for that when nothing is under way.
@@ -166,7 +178,7 @@ const LAST_WORDS: Duration = Duration::from_secs(1);
 mod tests {
     use super::*;
 
-    const GOOD: Look = Look { greeted: true, served: true, open: 0, ended: 7, written: 9 };
+    const GOOD: Look = Look { greeted: true, served: true, open: 0, ended: 7, written: 9, unsent: false };
 
     #[test]
     fn who_does_not_greet_is_closed() {
@@ -177,30 +189,29 @@ mod tests {
 
     #[test]
     fn who_is_beyond_the_limit_is_sent_away_unless_there_is_a_place_by_now() {
-        assert_eq!(Stage::Greeting.next(Look { served: false, ..GOOD }), Some(Stage::Ending { written: 9 }));
+        assert_eq!(Stage::Greeting.next(Look { served: false, ..GOOD }), Some(Stage::ending(9)));
     }
 
     #[test]
     fn who_makes_no_calls_is_sent_away_and_a_stream_is_a_call() {
         assert_eq!(Stage::Serving { ended: 6 }.next(GOOD), Some(Stage::Serving { ended: 7 }));
-        assert_eq!(Stage::Serving { ended: 7 }.next(GOOD), Some(Stage::Ending { written: 9 }));
+        assert_eq!(Stage::Serving { ended: 7 }.next(GOOD), Some(Stage::ending(9)));
         assert_eq!(Stage::Serving { ended: 7 }.next(Look { open: 1, ..GOOD }), Some(Stage::Serving { ended: 7 }));
     }
 
     #[test]
     fn calls_that_the_end_ends_are_answered_before_the_notice() {
         assert!(!Stage::Parting.is_last());
-        assert_eq!(Stage::Parting.next(Look { open: 1, ..GOOD }), Some(Stage::Ending { written: 9 }));
+        assert_eq!(Stage::Parting.next(Look { open: 1, ..GOOD }), Some(Stage::ending(9)));
     }
 
     #[test]
     fn what_was_begun_may_end_and_who_has_nothing_to_wait_for_goes() {
-        assert_eq!(Stage::Ending { written: 9 }.next(Look { open: 1, ..GOOD }), Some(Stage::Ending { written: 9 }));
-        assert_eq!(
-            Stage::Ending { written: 8 }.next(GOOD),
-            Some(Stage::Ending { written: 9 }),
-            "it takes what it was given"
-        );
-        assert_eq!(Stage::Ending { written: 9 }.next(GOOD), None);
+        assert_eq!(Stage::ending(9).next(Look { open: 1, ..GOOD }), Some(Stage::ending(9)));
+        let more = Look { unsent: true, ..GOOD };
+        assert_eq!(Stage::ending(8).next(more), Some(Stage::Ending { written: 9, idle: 1 }), "it takes its answers");
+        assert_eq!(Stage::ending(9).next(more), None, "it takes nothing");
+        assert_eq!(Stage::ending(8).next(GOOD), None, "what it took was no answer");
+        assert_eq!(Stage::Ending { written: 8, idle: LAST_LOOKS }.next(more), None, "not for ever");
     }
 }

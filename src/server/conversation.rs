@@ -28,25 +28,28 @@ pub(super) struct Opening {
     stream: UnixStream,
     session: Arc<Session>,
     reflection: Arc<Reflection>,
+    /// The daemon goes.
+    leaving: bool,
 }
 
 impl Conversation {
     pub(super) fn new(stream: UnixStream, session: Arc<Session>, reflection: Arc<Reflection>) -> Self {
-        Self::Opening(Some(Opening { stream, session, reflection }))
+        Self::Opening(Some(Opening { stream, session, reflection, leaving: false }))
     }
 
     /// The daemon goes: a peer that takes nothing must not keep others from the next one.
     pub(super) fn hurry(&mut self) {
-        match self.begun() {
-            Self::Opening(_) => {}
+        match self {
+            Self::Opening(opening) => opening.iter_mut().for_each(|opening| opening.leaving = true),
             Self::Grpc(driven) => driven.hurry(),
             Self::Plain(viewed) => viewed.hurry(),
         }
     }
 
-    /// Tells the peer that there will be no more, and ends when all that was begun has ended.
+    /// Tells the peer that there will be no more, and ends when all that was begun has ended. One that has said nothing yet
+    /// is told nothing: what it would understand is not known, and that it is closed it understands in any case.
     pub(super) fn shut_down(&mut self) {
-        match self.begun() {
+        match self {
             Self::Opening(_) => {}
             Self::Grpc(driven) => driven.shut_down(),
             Self::Plain(viewed) => viewed.shut_down(),
@@ -71,17 +74,9 @@ impl Conversation {
         }
     }
 
-    /// The same, and a peer that has said nothing yet is spoken to in HTTP/2, in which there is a word for "go".
-    fn begun(&mut self) -> &mut Self {
-        if let Self::Opening(opening) = self
-            && let Some(opening) = opening.take()
-        {
-            *self = match opening.heard() {
-                Ok(Some(Speaks::Http1)) => opening.plain(),
-                _ => opening.grpc(),
-            };
-        }
-        self
+    /// Whether there are answers that the peer has not taken yet and that no call counts.
+    pub(super) fn unsent(&self) -> bool {
+        matches!(self, Self::Grpc(driven) if driven.unsent())
     }
 }
 
@@ -94,10 +89,14 @@ impl Future for Conversation {
             let Some(waiting) = opening else { return Poll::Ready(Ok(())) };
             let speaks = ready!(waiting.poll_heard(cx))?;
             let Some(opening) = opening.take() else { return Poll::Ready(Ok(())) };
+            let leaving = opening.leaving;
             *this = match speaks {
                 Speaks::Http2 => opening.grpc(),
                 Speaks::Http1 => opening.plain(),
             };
+            if leaving {
+                this.hurry();
+            }
         }
         match this {
             Self::Opening(_) => Poll::Ready(Ok(())),

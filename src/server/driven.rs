@@ -101,6 +101,11 @@ impl Driven {
         self.outbox.written()
     }
 
+    /// Whether there is something that the peer has not taken yet.
+    pub(super) fn unsent(&self) -> bool {
+        self.outbox.unsent()
+    }
+
     /// Whether the peer has greeted as HTTP/2 wants it.
     pub(super) fn greeted(&self) -> bool {
         self.outbox.greeted()

@@ -3,7 +3,7 @@
 use std::{
     fmt, fs, io,
     os::{
-        fd::{AsRawFd as _, OwnedFd},
+        fd::{AsFd as _, AsRawFd as _, OwnedFd},
         unix::{
             fs::{FileTypeExt as _, MetadataExt as _, PermissionsExt as _},
             net::UnixListener as StdListener,
@@ -117,6 +117,18 @@ impl Listener {
     /// As `accept(2)`.
     pub async fn accept(&self) -> io::Result<tokio::net::UnixStream> {
         self.socket.accept().await.map(|(stream, _)| stream)
+    }
+}
+
+impl Listener {
+    /// The next of those who are waiting already; asked of the kernel, since the runtime may not know of them yet, and lets
+    /// a task accept only so many at a time. `None`: nobody waits any more, or they cannot be accepted.
+    #[must_use]
+    pub fn accept_at_once(&self) -> Option<tokio::net::UnixStream> {
+        let same = StdListener::from(self.socket.as_fd().try_clone_to_owned().ok()?);
+        let (accepted, _) = same.accept().ok()?;
+        accepted.set_nonblocking(true).ok()?;
+        tokio::net::UnixStream::from_std(accepted).ok()
     }
 }
 

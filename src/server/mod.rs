@@ -29,7 +29,6 @@ mod watch;
 
 use std::{io, sync::Arc, time::Duration};
 
-use futures_util::FutureExt as _;
 use tokio::{
     net::UnixStream,
     task::JoinSet,
@@ -80,7 +79,7 @@ pub async fn serve(mut listener: Listener, shared: Arc<Shared>, reflection: Refl
             () = to_look_again(&presence, look_again) => {
                 if let Some(new) = in_place(&listener) {
                     // Nobody can connect to the old one any more; who did so before is served.
-                    while let Some(Ok(stream)) = listener.accept().now_or_never() {
+                    while let Some(stream) = listener.accept_at_once() {
                         serve(&mut connections, stream);
                     }
                     listener = new;
@@ -94,7 +93,7 @@ pub async fn serve(mut listener: Listener, shared: Arc<Shared>, reflection: Refl
     }
     // Who has connected already is served, rather than cut off; by who comes after us, if the socket goes on listening.
     while !listener.outlives_us()
-        && let Some(Ok(stream)) = listener.accept().now_or_never()
+        && let Some(stream) = listener.accept_at_once()
     {
         serve(&mut connections, stream);
     }

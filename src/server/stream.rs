@@ -92,6 +92,7 @@ impl AsyncWrite for Wire {
         }
         out.forget_sent();
         let before = out.bytes.len();
+        out.make_room(bufs.iter().map(|buf| buf.len()).sum());
         for buf in bufs {
             out.bytes.extend_from_slice(buf);
         }
@@ -169,6 +170,13 @@ impl Outbox {
         self.lock().written
     }
 
+    /// Whether there is something that the peer has not taken yet.
+    #[must_use]
+    pub fn unsent(&self) -> bool {
+        let out = self.lock();
+        out.sent < out.bytes.len()
+    }
+
     /// Begins a new turn: the peer may be listened to again.
     pub fn refill(&self) {
         self.0.ration.store(RATION, Ordering::Relaxed);
@@ -201,6 +209,17 @@ impl Out {
         self.bytes.clear();
         self.bytes.shrink_to(KEEP);
         Poll::Ready(Ok(()))
+    }
+
+    /// Grows by hand where that is needed: a buffer that grows by itself leaves what it held behind.
+    fn make_room(&mut self, more: usize) {
+        let needed = self.bytes.len() + more;
+        if needed > self.bytes.capacity() {
+            let mut larger = Vec::with_capacity(needed.next_power_of_two().max(KEEP));
+            larger.extend_from_slice(&self.bytes);
+            wipe(&mut self.bytes);
+            self.bytes = larger;
+        }
     }
 
     /// Drops what was sent from the front of what waits, so that a peer which never takes all of it does not make it

@@ -1,6 +1,6 @@
 //! `TokenBroker`: GetToken, WatchToken, ListClients.
 
-use std::time::Duration;
+use std::{pin::pin, time::Duration};
 
 use http::Method;
 use tokio::time::Instant;
@@ -120,6 +120,26 @@ impl Session {
         self.token_later(request, ask, deadline()).await
     }
 
+    /// What comes of waiting, unless the daemon goes or a reload takes the client from this caller.
+    async fn outcome(
+        &self,
+        client: &Authorized,
+        ask: Ask,
+        deadline: Instant,
+    ) -> Result<Result<Given, Refused>, Refusal> {
+        let (mut phase, mut revisions) = (self.shared.phase.clone(), self.shared.registry.revisions());
+        revisions.mark_unchanged();
+        let mut waiting = pin!(client.handle().token(ask, deadline));
+        loop {
+            tokio::select! {
+                biased;
+                outcome = &mut waiting => return Ok(outcome),
+                () = super::drained(&mut phase) => return Err(Refusal::Draining),
+                Ok(()) = revisions.changed() => drop(self.grant(client.entry().name.as_str())?),
+            }
+        }
+    }
+
     async fn token_later(
         &self,
         request: &v1::GetTokenRequest,
@@ -129,12 +149,7 @@ impl Session {
         let mut anew = 0;
         loop {
             let client = self.grant(&request.client)?;
-            let mut phase = self.shared.phase.clone();
-            let outcome = tokio::select! {
-                biased;
-                outcome = client.handle().token(ask, deadline) => outcome,
-                () = super::drained(&mut phase) => return Err(Refusal::Draining),
-            };
+            let outcome = self.outcome(&client, ask, deadline).await?;
             match outcome {
                 // While it waited, a reload may have taken the client from this caller: it is asked again.
                 Ok(_) if anew < SUCCESSORS && !self.shared.registry.is_current(&client) => anew += 1,

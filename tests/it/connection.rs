@@ -22,6 +22,7 @@ const DATA: u8 = 0;
 const HEADERS: u8 = 1;
 const RST_STREAM: u8 = 3;
 const SETTINGS: u8 = 4;
+const PING: u8 = 6;
 const GOAWAY: u8 = 7;
 
 fn frame(kind: u8, flags: u8, stream: u32, payload: &[u8]) -> Vec<u8> {
@@ -129,6 +130,28 @@ async fn nonsense_closes_the_connection_that_sent_it() {
         let _ = within(stream.read_to_end(&mut rest)).await;
     }
     assert!(daemon.get("demo").await.is_ok());
+}
+
+/// Takes about a second. To be asked whether one is alive (RFC 9113 section 6.7) is nothing to wait for.
+#[tokio::test]
+async fn a_peer_that_pings_on_and_on_does_not_hold_up_the_end() {
+    let idp = Idp::start();
+    let daemon = Running::start(&format!("[server]\ndrain = \"10m\"\n{}", client("demo", &idp, ANYBODY)));
+    daemon.get("demo").await.unwrap();
+    let mut stream = UnixStream::connect(daemon.socket()).await.unwrap();
+    stream.write_all(&[PREFACE, &frame(SETTINGS, 0, 0, &[])].concat()).await.unwrap();
+    let _ = frame_of(&mut stream, SETTINGS).await;
+    daemon.order(Order::Stop).await;
+    let mut answer = [0; 4_096];
+    let pinging = async {
+        while stream.write_all(&frame(PING, 0, 0, &[7; 8])).await.is_ok() {
+            if !matches!(stream.read(&mut answer).await, Ok(1..)) {
+                break;
+            }
+        }
+    };
+    within(pinging).await;
+    daemon.until(Lifecycle::Stopped).await;
 }
 
 #[tokio::test]

@@ -2,6 +2,8 @@
 
 #![allow(clippy::unwrap_used, clippy::panic, reason = "what fails here fails the test")]
 
+use std::io::Write as _;
+
 use bearerd::{daemon::Order, json, lifecycle::Lifecycle, pb::v1};
 use serde_json::{Value, json};
 use tokio::{
@@ -214,6 +216,8 @@ async fn what_somebody_passed_on_is_refused() {
         assert_eq!(said.refused(), (403, "PERMISSION_DENIED", "REQUEST_PASSED_ON"), "{header}");
     }
     let mut line = Line::to(&daemon).await;
+    line.send("GET http://localhost/v1/clients/demo/token HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    assert_eq!(line.hear().await.unwrap().refused(), (403, "PERMISSION_DENIED", "REQUEST_PASSED_ON"));
     line.send("POST /v1/clients/demo/token HTTP/1.1\r\nHost: localhost\r\nContent-Length: 9\r\n\r\nrejected=").await;
     assert_eq!(line.hear().await.unwrap().refused(), (400, "INVALID_ARGUMENT", "REQUEST_INVALID"));
 }
@@ -223,7 +227,7 @@ async fn an_administrator_can_switch_it_off() {
     let idp = Idp::start();
     let daemon = Running::start(&format!("[server]\nhttp = false\n{}", client("demo", &idp, ANYBODY)));
     assert!(daemon.get("demo").await.is_ok());
-    for path in ["/v1/clients/demo/token", "/v1/clients", "/v1/health/live"] {
+    for path in ["/v1/clients/demo/token", "/v1/clients?x=1", "/v1/health/live", "/nothing"] {
         let said = ask(&daemon, &format!("GET {path}")).await;
         assert_eq!(said.refused(), (403, "PERMISSION_DENIED", "HTTP_OFF"), "{path}");
     }
@@ -296,9 +300,77 @@ async fn a_daemon_that_goes_answers_what_was_asked_and_closes() {
     assert_eq!(idle.ask("GET /v1/health").await.status, 503);
     daemon.order(Order::Stop).await;
     daemon.until(Lifecycle::Draining).await;
-    assert_eq!(waiting.hear().await.unwrap().refused(), (503, "UNAVAILABLE", "DRAINING"));
+    let said = waiting.hear().await.unwrap();
+    assert_eq!(said.refused(), (503, "UNAVAILABLE", "DRAINING"));
+    assert_eq!(said.header("connection"), Some("close"), "so that nobody sends the next request after it");
     assert!(waiting.hear().await.is_none() && idle.hear().await.is_none(), "both are closed");
     daemon.until(Lifecycle::Stopped).await;
+}
+
+#[tokio::test]
+async fn an_answer_that_is_not_taken_still_counts() {
+    let idp = Idp::start();
+    let many: String = (0..2_000).map(|number| client(&format!("client-{number}"), &idp, "prefetch = false")).collect();
+    let daemon = Running::start(&format!("{ADMINS}{many}"));
+    let mut line = Line::to(&daemon).await;
+    line.send("GET /v1/clients HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    let mut begun = String::new();
+    within(line.0.read_line(&mut begun)).await.unwrap();
+    assert_eq!(begun, "HTTP/1.1 200 OK\r\n");
+    let channel = daemon.connect().await;
+    until_in_use(&channel, 2, 2).await;
+    let mut rest = Vec::new();
+    while !rest.ends_with(b"]}\n") {
+        within(line.0.read_until(b'\n', &mut rest)).await.unwrap();
+    }
+    until_in_use(&channel, 2, 1).await;
+}
+
+#[tokio::test]
+async fn a_reload_ends_the_waiting_of_who_may_not_any_more() {
+    let idp = Idp::start();
+    idp.next(Answer::never());
+    let daemon = Running::start(&format!("{ADMINS}{}", client("demo", &idp, ANYBODY)));
+    let stranger = Stranger::of(&daemon).await;
+    let mut line = Line::of(&stranger).await;
+    line.send("GET /v1/clients/demo/token?timeout=60s HTTP/1.1\r\nHost: localhost\r\n\r\n").await;
+    idp.wait_for_requests(1).await;
+    assert_eq!(ask(&daemon, "GET /v1/clients").await.status, 200, "it is waiting by now");
+    daemon.reload(&format!("{ADMINS}{}", client("demo", &idp, ""))).await;
+    assert_eq!(line.hear().await.unwrap().refused(), (403, "PERMISSION_DENIED", "CALLER_NOT_ALLOWED"));
+}
+
+#[tokio::test]
+async fn all_who_have_connected_are_answered_before_the_daemon_goes() {
+    let idp = Idp::start();
+    let daemon = Running::with_demo(&idp);
+    daemon.get("demo").await.unwrap();
+    // More than the runtime lets one task accept in one turn; the daemon has none before all of them are there.
+    let mut lines = Vec::new();
+    for _ in 0..200 {
+        let mut stream = std::os::unix::net::UnixStream::connect(daemon.socket()).unwrap();
+        stream.write_all(b"GET /v1/clients/demo/token HTTP/1.1\r\nHost: localhost\r\n\r\n").unwrap();
+        stream.set_nonblocking(true).unwrap();
+        lines.push(Line(BufReader::new(UnixStream::from_std(stream).unwrap())));
+    }
+    daemon.order(Order::Stop).await;
+    for (number, line) in lines.iter_mut().enumerate() {
+        assert_eq!(line.hear().await.map(|said| said.status), Some(200), "connection {number}");
+    }
+}
+
+#[tokio::test]
+async fn who_connected_before_the_end_and_speaks_after_it_began_is_answered() {
+    let idp = Idp::start();
+    let daemon = Running::start(&format!("{ADMINS}{}", client("demo", &idp, ANYBODY)));
+    daemon.get("demo").await.unwrap();
+    let mut silent = Line::to(&daemon).await;
+    until_in_use(&daemon.connect().await, 2, 1).await;
+    daemon.order(Order::Stop).await;
+    daemon.until(Lifecycle::Draining).await;
+    let said = silent.ask("GET /v1/clients/demo/token").await;
+    assert_eq!((said.status, said.header("connection")), (200, Some("close")));
+    assert!(silent.hear().await.is_none());
 }
 
 #[test]

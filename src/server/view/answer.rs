@@ -1,25 +1,24 @@
 //! Answers of the view: status, JSON, and headers that keep them out of caches.
 
 use std::{
-    convert::Infallible,
     io::{self, Write},
-    pin::Pin,
-    task::{Context, Poll},
     time::Duration,
 };
 
 use bytes::Bytes;
 use http::{
     HeaderMap, HeaderValue, Response, StatusCode,
-    header::{ALLOW, CACHE_CONTROL, CONTENT_TYPE, RETRY_AFTER},
+    header::{ALLOW, CACHE_CONTROL, CONNECTION, CONTENT_TYPE, RETRY_AFTER},
 };
-use hyper::body::{Body, Frame, SizeHint};
+use http_body_util::Full;
 use serde::Serialize;
 use serde_json::{Value, json};
+use tokio::task::yield_now;
 use tonic::Code;
 
 use crate::{
-    json::Token,
+    json::{Token, client_status},
+    pb::v1,
     sensitive::SensitiveBytes,
     server::{
         reply::{Refusal, Told},
@@ -65,6 +64,22 @@ impl Answer {
         Self::new(StatusCode::OK, Bytes::from_owner(SensitiveBytes::new(text)))
     }
 
+    /// The clients. Written in pieces: others are served meanwhile.
+    pub(super) async fn list(clients: &[v1::ClientStatus]) -> Self {
+        let mut text = String::from("{\"clients\":[");
+        for (number, client) in clients.iter().enumerate() {
+            if number > 0 {
+                text.push(',');
+            }
+            if number % AT_A_TIME == AT_A_TIME - 1 {
+                yield_now().await;
+            }
+            text.push_str(&client_status(client).to_string());
+        }
+        text.push_str("]}\n");
+        Self::new(StatusCode::OK, Bytes::from(text))
+    }
+
     /// Whether a service is well. For those who look at the status alone it is that.
     pub(super) fn health(service: &str, serving: bool) -> Self {
         let status = if serving { StatusCode::OK } else { StatusCode::SERVICE_UNAVAILABLE };
@@ -104,9 +119,12 @@ impl Answer {
         Self { status, headers: headers.into_iter().collect(), body }
     }
 
-    /// The response; the call counts until the peer's connection has taken the body.
-    pub(super) fn into_response(self, turn: Option<Turn>) -> Response<Reply> {
-        let mut response = Response::new(Reply { body: Some(self.body), _turn: turn });
+    /// The response; the call counts until it is written. `last`: the connection takes no more after it.
+    pub(super) fn into_response(mut self, turn: Option<Turn>, last: bool) -> Response<Reply> {
+        if last {
+            self.headers.insert(CONNECTION, HeaderValue::from_static("close"));
+        }
+        let mut response = Response::new(Full::new(Bytes::from_owner(Counted { body: self.body, _turn: turn })));
         *response.status_mut() = self.status;
         *response.headers_mut() = self.headers;
         response
@@ -163,27 +181,22 @@ impl Write for Length {
 }
 
 /// An answer on its way.
-pub(super) struct Reply {
-    body: Option<Bytes>,
+pub(super) type Reply = Full<Bytes>;
+
+/// The bytes of an answer, which the library lets go of when they are written: only then has the call ended.
+struct Counted {
+    body: Bytes,
     _turn: Option<Turn>,
 }
 
-impl Body for Reply {
-    type Data = Bytes;
-    type Error = Infallible;
-
-    fn poll_frame(mut self: Pin<&mut Self>, _: &mut Context<'_>) -> Poll<Option<Result<Frame<Bytes>, Infallible>>> {
-        Poll::Ready(self.body.take().map(|body| Ok(Frame::data(body))))
-    }
-
-    fn is_end_stream(&self) -> bool {
-        self.body.is_none()
-    }
-
-    fn size_hint(&self) -> SizeHint {
-        SizeHint::with_exact(self.body.as_ref().map_or(0, Bytes::len) as u64)
+impl AsRef<[u8]> for Counted {
+    fn as_ref(&self) -> &[u8] {
+        &self.body
     }
 }
+
+/// Clients that are written without a pause.
+const AT_A_TIME: usize = 32;
 
 #[cfg(test)]
 mod tests {

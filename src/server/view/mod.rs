@@ -24,7 +24,7 @@ use std::{
     task::{Context, Poll},
 };
 
-use http::{HeaderMap, Request, Response};
+use http::{Request, Response};
 use hyper::{
     body::{Body as _, Incoming},
     server::conn::http1,
@@ -46,6 +46,7 @@ use super::{
 };
 use crate::{
     json,
+    lifecycle::Lifecycle,
     pb::{health::health_check_response::ServingStatus, v1},
     refresh::Entry,
 };
@@ -113,40 +114,43 @@ impl Service<Request<Incoming>> for View {
             let route = Route::of(request.method(), request.uri());
             // Nothing keeps a health check out.
             let turn = if matches!(route, Ok(Route::Health(_))) { Ok(session.admit_probe()) } else { session.admit() };
-            let (answer, turn) = match (turn, route) {
-                (Err(refusal), _) => (refusal.into(), None),
-                (Ok(turn), Err(stray)) => (stray.into(), Some(turn)),
-                (Ok(turn), Ok(route)) => match unacceptable(&session, request.headers(), request.body()) {
-                    None => (answer(&session, route).await, Some(turn)),
-                    Some(refused) => (refused, Some(turn)),
+            let (answer, turn) = match turn {
+                Err(refusal) => (refusal.into(), None),
+                Ok(turn) => match (unacceptable(&session, &request), route) {
+                    (Some(refused), _) => (refused, Some(turn)),
+                    (None, Err(stray)) => (stray.into(), Some(turn)),
+                    (None, Ok(route)) => (answer(&session, route).await, Some(turn)),
                 },
             };
-            Ok(answer.into_response(turn))
+            let last = *session.shared.phase.borrow() >= Lifecycle::Draining;
+            Ok(answer.into_response(turn, last))
         })
     }
 }
 
 /// Why it is not a request as this view takes them, if so.
-fn unacceptable(session: &Session, headers: &HeaderMap, body: &Incoming) -> Option<Answer> {
+fn unacceptable(session: &Session, request: &Request<Incoming>) -> Option<Answer> {
     if !session.shared.http {
         let text = "the view over HTTP/1.1 is switched off here ([server] http); use gRPC";
         return Some(Answer::forbidden("HTTP_OFF", text));
     }
-    let passed_on = |name: &&&str| headers.contains_key(**name);
-    if let Some(name) = PASSED_ON.iter().find(passed_on) {
-        let text = format!("the request was passed on by somebody, as its header {name} says; connect to the socket");
+    let passed_on = |name: &&&str| request.headers().contains_key(**name);
+    let sign = PASSED_ON.iter().find(passed_on).map(|name| format!("its header {name}"));
+    // What is asked of a proxy has the whole URL (RFC 9112 section 3.2.2).
+    if let Some(sign) = sign.or_else(|| request.uri().authority().map(|_| "its target".to_owned())) {
+        let text = format!("the request was passed on by somebody, as {sign} says; connect to the socket");
         return Some(Answer::forbidden("REQUEST_PASSED_ON", &text));
     }
     let bodiless = || Refusal::Invalid("requests have no body here; parameters go into the query".into()).into();
-    (!body.is_end_stream()).then(bodiless)
+    (!request.body().is_end_stream()).then(bodiless)
 }
 
 async fn answer(session: &Session, route: Route) -> Answer {
     match route {
         Route::Client(name) => client(session, &name).unwrap_or_else(Answer::from),
         Route::Clients => {
-            let clients: Vec<_> = session.statuses().await.iter().map(json::client_status).collect();
-            Answer::good(&serde_json::json!({ "clients": clients }))
+            let clients = session.statuses().await;
+            Answer::list(&clients).await
         }
         Route::Health(service) => healthy(session, &service),
         Route::Proof(wanted, ask) => proof(session, wanted, &ask).await.unwrap_or_else(Answer::from),
@@ -194,14 +198,22 @@ fn until(ask: &Ask) -> Instant {
 }
 
 /// What a proxy, a gateway or a browser puts into what it sends for others.
-const PASSED_ON: [&str; 8] = [
+const PASSED_ON: [&str; 16] = [
+    "client-ip",
     "forwarded",
+    "max-forwards",
     "origin",
+    "proxy-authorization",
+    "proxy-connection",
     "sec-fetch-site",
     "via",
+    "x-client-ip",
+    "x-forwarded",
     "x-forwarded-for",
     "x-forwarded-host",
+    "x-forwarded-port",
     "x-forwarded-proto",
+    "x-forwarded-server",
     "x-real-ip",
 ];
 /// A request has a few short headers.

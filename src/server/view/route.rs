@@ -45,7 +45,7 @@ impl Route {
     /// It asks for nothing that there is.
     pub(super) fn of(method: &Method, uri: &Uri) -> Result<Self, Stray> {
         let path = uri.path().strip_prefix("/v1/").ok_or(Stray::Path)?;
-        let words: Vec<&str> = path.trim_end_matches('/').split('/').collect();
+        let words: Vec<&str> = path.split('/').collect();
         let query = Query(uri.query().unwrap_or_default());
         let asked = match *words.as_slice() {
             ["clients"] => Self::Clients,
@@ -150,8 +150,8 @@ impl From<Stray> for Answer {
     }
 }
 
-/// Longer than anybody waits.
-const LONGEST: Duration = Duration::from_secs(3_600);
+/// Longer than anybody waits. Shorter than over gRPC: that a caller has gone is not always noticed while it waits.
+const LONGEST: Duration = Duration::from_secs(60);
 const PATHS: &str = "no such path; there are /v1/clients, /v1/clients/NAME, /v1/clients/NAME/token, \
                      /v1/clients/NAME/proof, /v1/health, /v1/health/live and /v1/health/clients/NAME";
 
@@ -178,19 +178,25 @@ mod tests {
         let uri = "/v1/clients/a/proof?method=GET&url=https%3A%2F%2Fapi.example%2Fx%3Fy&nonce=n";
         let Ok(Route::Proof(wanted, _)) = route("POST", uri) else { panic!("no proof is asked for") };
         assert_eq!((&*wanted.url, &*wanted.method, &*wanted.nonce), ("https://api.example/x?y", "GET", "n"));
-        for (uri, service) in [
-            ("/v1/health", READINESS),
-            ("/v1/health/", READINESS),
-            ("/v1/health/live", ""),
-            ("/v1/health/clients/a", "clients/a"),
-        ] {
+        for (uri, service) in
+            [("/v1/health", READINESS), ("/v1/health/live", ""), ("/v1/health/clients/a", "clients/a")]
+        {
             assert!(matches!(route("HEAD", uri), Ok(Route::Health(named)) if named == service), "{uri}");
         }
     }
 
     #[test]
     fn what_makes_no_sense_is_refused() {
-        for uri in ["/", "/v1", "/v1/", "/v2/clients", "/v1/clients/a/b", "/v1/clients/a/token/c", "//v1/health"] {
+        for uri in [
+            "/",
+            "/v1",
+            "/v1/",
+            "/v2/clients",
+            "/v1/clients/a/b",
+            "/v1/clients/a/token/c",
+            "//v1/health",
+            "/v1/health/",
+        ] {
             assert!(matches!(route("GET", uri), Err(Stray::Path)), "{uri}");
         }
         let token = "/v1/clients/a/token";

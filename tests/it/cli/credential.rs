@@ -36,6 +36,12 @@ fn git_gets_a_name_and_a_password() {
     assert_eq!(git(&daemon, &["get"], question), prints(answer));
     let answer = "username=bot\npassword=tok-1\npassword_expiry_utc=TIME\n";
     assert_eq!(git(&daemon, &["--username", "bot", "get"], question), prints(answer));
+    let odd = "protocol=https\nhost=git.example\nusername=a\npath=x\n\nnot read\n";
+    assert_eq!(git(&daemon, &["get"], odd).code, Some(0));
+    assert_eq!(
+        git(&daemon, &["--username", "a\nhost=evil", "get"], question),
+        fails(2, "bearerd: --username: a name has no control characters\n")
+    );
     for operation in ["store", "capability", "anything"] {
         assert_eq!(git(&daemon, &[operation], question), prints(""), "{operation}");
     }
