@@ -132,7 +132,7 @@ pub(super) fn refused(problems: &config::Problems) -> String {
 fn not_started(error: &StartError) -> Trouble {
     let exit = match error {
         StartError::Assemble(_) => Exit::Configuration,
-        StartError::Listen(_) | StartError::Reflection(_) => Exit::Unavailable,
+        StartError::Listen(_) => Exit::Unavailable,
     };
     Trouble::new(exit, error.to_string())
 }

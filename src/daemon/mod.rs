@@ -34,7 +34,7 @@ use crate::{
     config::{Config, ServerSettings},
     lifecycle::{Lifecycle, Phase},
     refresh::Registry,
-    server::{self, Limits, ListenError, Listener, Loaded, Reflection, Reloaded, Shared, Usage},
+    server::{self, Limits, ListenError, Listener, Loaded, Reloaded, Shared, Usage},
     systemd::Manager,
 };
 use assemble::AssembleError;
@@ -74,7 +74,6 @@ pub struct Handed {
 pub struct Daemon {
     listener: Listener,
     shared: Arc<Shared>,
-    reflection: Reflection,
     phase: watch::Sender<Lifecycle>,
     reloader: Reloader,
     reloads: mpsc::Receiver<oneshot::Sender<Reloaded>>,
@@ -104,7 +103,6 @@ impl Daemon {
         let registry = Arc::new(Registry::new());
         let Handed { manager, listener, tokens } = parts.handed;
         let mut supervisor = Supervisor::new(Arc::clone(&registry), Arc::clone(&parts.clock), parts.engine.clone());
-        let reflection = Reflection::build().map_err(|error| StartError::Reflection(error.to_string()))?;
         let listener = match listener {
             Some(passed) => {
                 Listener::passed(passed).inspect(|listener| compare(listener, &parts.socket, &config.server))
@@ -138,7 +136,7 @@ impl Daemon {
             manager.flush(LAST_STEPS);
             return Err(StartError::Assemble(error));
         }
-        Ok(Self { listener, shared, reflection, phase, reloader, reloads, manager, keeper, engine: parts.engine })
+        Ok(Self { listener, shared, phase, reloader, reloads, manager, keeper, engine: parts.engine })
     }
 
     /// Follows the daemon's life.
@@ -157,7 +155,7 @@ impl Daemon {
     ///
     /// A second order to stop ends the draining.
     pub async fn run(self, mut orders: mpsc::Receiver<Order>) {
-        let Self { listener, shared, reflection, phase, mut reloader, mut reloads, manager, keeper, engine } = self;
+        let Self { listener, shared, phase, mut reloader, mut reloads, manager, keeper, engine } = self;
         tracing::info!(
             socket = %listener.path().display(),
             clients = shared.registry.entries().len(),
@@ -167,7 +165,7 @@ impl Daemon {
         let drain = reloader.drain();
         // A task of its own: applying a large configuration must not keep new callers waiting.
         let mut serving = JoinSet::new();
-        serving.spawn(server::serve(listener, Arc::clone(&shared), reflection, drain));
+        serving.spawn(server::serve(listener, Arc::clone(&shared), drain));
         phase.send_replace(Lifecycle::Ready);
         let mut quiet_again = pin!(memory::after_a_crowd(&shared.usage));
         let report = Report::new(manager);
@@ -326,8 +324,6 @@ pub enum StartError {
     Assemble(AssembleError),
     /// The socket cannot be made.
     Listen(ListenError),
-    /// The compiled-in descriptors are unusable.
-    Reflection(String),
 }
 
 impl fmt::Display for StartError {
@@ -335,7 +331,6 @@ impl fmt::Display for StartError {
         match self {
             Self::Assemble(error) => error.fmt(f),
             Self::Listen(error) => error.fmt(f),
-            Self::Reflection(error) => write!(f, "reflection descriptors are unusable: {error}"),
         }
     }
 }

@@ -38,7 +38,6 @@ use tokio::{
 pub use admin::{Loaded, Reloaded, Wrong};
 pub use limits::{Full, Limits, Usage};
 pub use listen::{ListenError, Listener};
-pub use service::Reflection;
 pub use session::Shared;
 
 use crate::{
@@ -47,13 +46,14 @@ use crate::{
 };
 use limits::Seat;
 use presence::Presence;
+use service::Reflection;
 use turn::next_turn;
 
 /// Serves connections until the phase is [`Lifecycle::Draining`], then lets them finish for at most `drain`.
 ///
 /// Returns how many connections had to be cut off. The socket is closed, and its file removed, before that.
-pub async fn serve(mut listener: Listener, shared: Arc<Shared>, reflection: Reflection, drain: Duration) -> usize {
-    let reflection = Arc::new(reflection);
+pub async fn serve(mut listener: Listener, shared: Arc<Shared>, drain: Duration) -> usize {
+    let reflection = Arc::new(Reflection::default());
     let mut connections = JoinSet::new();
     let mut phase = shared.phase.clone();
     let mut presence = Presence::of(listener.path());

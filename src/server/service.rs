@@ -3,7 +3,7 @@
 use std::{
     convert::Infallible,
     pin::Pin,
-    sync::Arc,
+    sync::{Arc, LazyLock},
     task::{Context, Poll, ready},
 };
 
@@ -56,8 +56,10 @@ impl Services {
             "bearerd.v1.TokenBroker" => served(TokenBrokerServer::from_arc(own()).call(self.sized(request, room))),
             "bearerd.v1.Admin" => served(AdminServer::from_arc(own()).call(self.sized(request, room))),
             "grpc.health.v1.Health" => served(HealthServer::from_arc(own()).call(self.sized(request, room))),
-            "grpc.reflection.v1.ServerReflection" => served((self.reflection.v1)(self.sized(request, room))),
-            "grpc.reflection.v1alpha.ServerReflection" => served((self.reflection.v1alpha)(self.sized(request, room))),
+            "grpc.reflection.v1.ServerReflection" => described_by(&self.reflection.v1, self.sized(request, room)),
+            "grpc.reflection.v1alpha.ServerReflection" => {
+                described_by(&self.reflection.v1alpha, self.sized(request, room))
+            }
             _ => refused(Status::unimplemented("no such service; grpc.reflection lists those there are")),
         }
     }
@@ -167,27 +169,36 @@ fn explained(response: Response<Body>) -> Response<Body> {
     Status::from(Refusal::Invalid(text.into())).into_http()
 }
 
-/// `grpc.reflection` in both versions that clients use.
+/// `grpc.reflection` in both versions that clients use. Prepared when somebody asks: hardly anybody does, and it takes
+/// milliseconds, which is half of the start.
 pub struct Reflection {
-    v1: Answerer,
-    v1alpha: Answerer,
+    v1: LazyLock<Option<Answerer>>,
+    v1alpha: LazyLock<Option<Answerer>>,
 }
 
 /// The reflection crate does not name its service types.
 type Answerer = Box<dyn Fn(Request<RequestBody>) -> ServiceFuture + Send + Sync>;
 
-impl Reflection {
-    /// Prepares the answers.
-    ///
-    /// # Errors
-    /// The descriptors that were compiled in are unusable, which a test would have shown.
-    pub fn build() -> Result<Self, tonic_reflection::server::Error> {
-        let v1 = described().build_v1()?.max_decoding_message_size(LARGEST_REQUEST);
-        let v1alpha = described().build_v1alpha()?.max_decoding_message_size(LARGEST_REQUEST);
-        Ok(Self {
-            v1: Box::new(move |request| v1.clone().call(request)),
-            v1alpha: Box::new(move |request| v1alpha.clone().call(request)),
-        })
+impl Default for Reflection {
+    fn default() -> Self {
+        Self {
+            v1: LazyLock::new(|| {
+                let service = described().build_v1().ok()?.max_decoding_message_size(LARGEST_REQUEST);
+                Some(Box::new(move |request| service.clone().call(request)))
+            }),
+            v1alpha: LazyLock::new(|| {
+                let service = described().build_v1alpha().ok()?.max_decoding_message_size(LARGEST_REQUEST);
+                Some(Box::new(move |request| service.clone().call(request)))
+            }),
+        }
+    }
+}
+
+/// The answer of one version. That the descriptors which were compiled in are unusable is something that a test shows.
+fn described_by(version: &LazyLock<Option<Answerer>>, request: Request<RequestBody>) -> Answering {
+    match &**version {
+        Some(answer) => served(answer(request)),
+        None => refused(Status::internal("the descriptors for reflection are unusable")),
     }
 }
 

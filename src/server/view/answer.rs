@@ -107,8 +107,17 @@ impl Answer {
 
     /// An error, as gRPC would call it.
     pub(super) fn error(status: StatusCode, code: &str, reason: &str, text: &str) -> Self {
-        let error = json!({ "code": code, "reason": reason, "message": text, "retry_after_s": null });
-        Self::new(status, Bytes::from(format!("{}\n", json!({ "error": error }))))
+        Self::refusal(status, code, reason, text, None)
+    }
+
+    fn refusal(status: StatusCode, code: &str, reason: &str, text: &str, retry_in: Option<Duration>) -> Self {
+        let wait = retry_in.map(|wait| (wait.as_secs_f64() * 1_000.0).round() / 1_000.0);
+        let error = json!({ "code": code, "reason": reason, "message": text, "retry_after_s": wait });
+        let mut answer = Self::new(status, Bytes::from(format!("{}\n", json!({ "error": error }))));
+        if let Some(wait) = retry_in {
+            answer.headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
+        }
+        answer
     }
 
     fn new(status: StatusCode, body: Bytes) -> Self {
@@ -135,13 +144,7 @@ impl From<Refusal> for Answer {
     fn from(refusal: Refusal) -> Self {
         let told = refusal.told();
         let (status, code) = said(&told);
-        let wait = told.retry_in.map(|wait| (wait.as_secs_f64() * 1_000.0).round() / 1_000.0);
-        let error = json!({ "code": code, "reason": told.reason, "message": told.text, "retry_after_s": wait });
-        let mut answer = Self::new(status, Bytes::from(format!("{}\n", json!({ "error": error }))));
-        if let Some(wait) = told.retry_in {
-            answer.headers.insert(RETRY_AFTER, HeaderValue::from(whole_seconds(wait)));
-        }
-        answer
+        Self::refusal(status, code, told.reason, &told.text, told.retry_in)
     }
 }
 
